@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.verify import Form
-from evals.verify.answers import boxed, clean
+from evals.verify.answers import clean, read_boxed
 
 Rows = list[dict[str, Any]]
 
@@ -46,7 +46,7 @@ def _golds(data: Path) -> Iterator[Gold]:
     for row in _jsonl(data / "gsm8k" / "test.jsonl"):
         yield Gold(row["question"], row["answer"].split("####")[1].strip(), Form())
     for row in _jsonl(data / "minerva_math" / "test.jsonl"):
-        yield Gold(row["problem"], boxed(row["solution"]) or "", Form())
+        yield Gold(row["problem"], read_boxed(row["solution"]) or "", Form())
     for row in _jsonl(data / "olympiadbench" / "test.jsonl"):
         form = Form(several=row["is_multiple_answer"], unit=row["unit"])
         yield Gold(row["question"], row["final_answer"][0], form)

@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
 from capo_bench.store.home import Home
-from capo_bench.study.identity import cold_start_key
+from capo_bench.study.identity import hash_cold_start
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Trial
 from evals.coins import COINS
@@ -86,7 +86,7 @@ def policies(study: str, home: Home) -> dict[str, list[str]]:
 
 def _policy(trial: Trial, home: Home) -> str:
     trained = home.trial(trial.id).model
-    return str(trained if trained.exists() else home.stage("cold_start", str(cold_start_key(trial.config))))
+    return str(trained if trained.exists() else home.stage("cold_start", str(hash_cold_start(trial.config))))
 
 
 def decode(start: str, votes: int, questions: Questions) -> tuple[float, float]:

@@ -18,8 +18,8 @@ from itertools import product
 
 import numpy as np
 
-from capo_bench.analysis.power import components, detectable
-from capo_bench.analysis.stats import NOISE, Matrix, VarianceTerms, holm, mean_interval, terms
+from capo_bench.analysis.power import compute_detectable, estimate_components
+from capo_bench.analysis.stats import NOISE, Matrix, VarianceTerms, adjust_by_holm, estimate_mean, estimate_terms
 
 VARIANTS = 5
 GAIN = 0.2
@@ -87,7 +87,7 @@ def _coverage(studies: int) -> None:
         truth = Truth(seeds, problems, luck, shared)
         rng = np.random.default_rng([seeds, problems, int(10 * luck), int(10 * shared)])
         drawn = (next(study(truth, rng)) for _ in range(studies))
-        intervals = [mean_interval(ours - theirs) for ours, theirs in drawn]
+        intervals = [estimate_mean(ours - theirs) for ours, theirs in drawn]
         hit = np.mean([interval.low <= truth.difference <= interval.high for interval in intervals])
         width = 100 * np.median([interval.high - interval.low for interval in intervals])
         print(f"{seeds:5d} {problems:8d} {luck:4.1f} {shared:6.1f} | {hit:.3f} ({width:.1f})", flush=True)
@@ -105,10 +105,10 @@ def _rule(studies: int) -> None:
         for _ in range(studies):
             differences = [ours - theirs for ours, theirs in study(truth, rng, VARIANTS)]
             by_way = zip(*map(_p_values, differences), strict=True)
-            false += [min(holm(p_values)) < NOISE for p_values in by_way]
-            variances = components(differences[0])
+            false += [min(adjust_by_holm(p_values)) < NOISE for p_values in by_way]
+            variances = estimate_components(differences[0])
             assert variances is not None
-            limits.append(detectable(variances, NOISE / VARIANTS))
+            limits.append(compute_detectable(variances, NOISE / VARIANTS))
         limit = float(np.median(limits))
         shown = (_shown(false / studies), _found(truth, GAIN, studies, rng), _found(truth, limit, studies, rng)[:5])
         line = f"{seeds:5d} {problems:8d} {luck:4.1f} {shared:6.1f}"
@@ -130,7 +130,7 @@ def _p_values(values: Matrix) -> tuple[float, float, float]:
     """Return p by the report's degrees of freedom, by Satterthwaite's and by the fewest that seeds or problems have."""
     from scipy.special import stdtr
 
-    interval, parts = mean_interval(values), terms(values)
+    interval, parts = estimate_mean(values), estimate_terms(values)
     if not interval.error:
         return (interval.p,) * 3
     fewest = min(parts.freedoms[:2])

@@ -18,13 +18,13 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from trainers.credit.align import step_index
-from trainers.credit.batch import Batch, Evidence, layout_of
+from trainers.credit.align import index_steps
+from trainers.credit.batch import Batch, Evidence, lay_out
 from trainers.credit.critique import Critique
 from trainers.credit.segment import blank_lines
 from trainers.credit.terms import Terms
-from trainers.credit.votes import VOTES, combine, flags_of
-from trainers.methods import METHODS, credit_function
+from trainers.credit.votes import VOTES, build_flags, combine
+from trainers.methods import METHODS, find_credit_function
 
 COMPLETIONS, TOKENS, CRITIQUES, GROUP, TARGET, ALL = 1024, 1000, 4, 16, 1.0, 2.0
 
@@ -46,20 +46,20 @@ def main() -> None:
     batch = [(line * TOKENS)[:TOKENS]] * COMPLETIONS
     rng = np.random.default_rng(0)
     outcomes = rng.integers(0, 2, COMPLETIONS).astype(np.float64)
-    step_index(batch[:1], tokenizer, blank_lines)
+    index_steps(batch[:1], tokenizer, blank_lines)
 
     began = perf_counter()
-    layout = layout_of(step_index(batch, tokenizer, blank_lines).tokens)
+    layout = lay_out(index_steps(batch, tokenizer, blank_lines).tokens)
     aligned = perf_counter()
     critiques = [
         [Critique(frozenset(np.flatnonzero(row).tolist())) for row in rng.random((CRITIQUES, count)) < 0.3]
         for count in layout.steps.tolist()
     ]
     criticised = perf_counter()
-    shares = combine(VOTES.get("majority"), flags_of(critiques, layout.steps))
+    shares = combine(VOTES.get("majority"), build_flags(critiques, layout.steps))
     voted = perf_counter()
     whole = Batch(layout, outcomes, GROUP, Evidence(shares=shares))
-    layout.by_token(credit_function("capo")(whole, Terms()).advantages)
+    layout.by_token(find_credit_function("capo")(whole, Terms()).advantages)
     ended = perf_counter()
 
     seconds = (ended - criticised) + (aligned - began)
@@ -74,7 +74,7 @@ def main() -> None:
     for name in METHODS.names():
         if METHODS.get(name).credit is not None:
             began = perf_counter()
-            layout.by_token(credit_function(name)(everything, Terms()).advantages)
+            layout.by_token(find_credit_function(name)(everything, Terms()).advantages)
             together += perf_counter() - began
             print(f"{name} {perf_counter() - began:.3f} s")
     print(f"all methods {together:.3f} s, {together / ALL:.2f} of the target of {ALL:g} s")

@@ -30,8 +30,8 @@ from trainers.cold_start import _draw_demonstrations, train_cold_start
 from trainers.config import ColdStartConfig
 from trainers.critics.base import EmbeddedCriticConfig
 from trainers.critics.embedded import _draw_lessons, train_critic
-from trainers.lessons import BETAS, MuonWithAdamW, next_token_loss
-from trainers.sft import by_length, tokenize
+from trainers.lessons import BETAS, MuonWithAdamW, compute_next_token_loss
+from trainers.sft import sort_by_length, tokenize
 from trainers.teaching import UNLABELLED, SupervisedConfig
 
 HELD_OUT = {"seed": 977, "steps": 16}
@@ -76,8 +76,8 @@ def held_out_loss(folder: Path, lessons: Sequence[tuple[str, str]]) -> float:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     collate, total, labels = DataCollatorForTokenClassification(tokenizer), 0.0, 0
     for at in range(0, len(lessons), 64):
-        batch = collate(by_length(tokenize(tokenizer, lessons[at : at + 64]), 64))
-        total += next_token_loss(model, batch, torch.tensor(1)).item()
+        batch = collate(sort_by_length(tokenize(tokenizer, lessons[at : at + 64]), 64))
+        total += compute_next_token_loss(model, batch, torch.tensor(1)).item()
         labels += int((batch["labels"] != UNLABELLED).sum())
     return total / labels
 

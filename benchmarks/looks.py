@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.coverage import VARIANTS, Truth, study, with_difference
 from capo_bench.analysis.looks import FEWEST_FREEDOM
-from capo_bench.analysis.spending import Array, Spending, sequential_p, spend_squared
-from capo_bench.analysis.stats import NOISE, Matrix, holm, mean_interval
+from capo_bench.analysis.spending import Array, Spending, compute_sequential_p, spend_squared
+from capo_bench.analysis.stats import NOISE, Matrix, adjust_by_holm, estimate_mean
 
 LOOKS = (3, 5, 8, 12)
 GAINS = (0.1, 0.2)
@@ -81,11 +81,11 @@ def _print(setting: tuple[int, float, float], name: str, parts: Sequence[tuple[M
 
 
 def _fixed(differences: Sequence[Matrix]) -> list[bool]:
-    return [p < NOISE for p in holm([mean_interval(values).p for values in differences])]
+    return [p < NOISE for p in adjust_by_holm([estimate_mean(values).p for values in differences])]
 
 
 def _p_values(values: Matrix) -> list[float]:
-    return [mean_interval(values[:count], most_freedom=FEWEST_FREEDOM).p for count in LOOKS]
+    return [estimate_mean(values[:count], most_freedom=FEWEST_FREEDOM).p for count in LOOKS]
 
 
 def _looked(p_values: Sequence[Sequence[float]], spend: Spending) -> tuple[list[bool], float]:
@@ -93,10 +93,10 @@ def _looked(p_values: Sequence[Sequence[float]], spend: Spending) -> tuple[list[
     decided = dict[int, int]()
     for look, count in enumerate(LOOKS, 1):
         sequential = [
-            sequential_p(each[: LOOKS.index(decided.get(variant, count)) + 1], LOOKS, spend)
+            compute_sequential_p(each[: LOOKS.index(decided.get(variant, count)) + 1], LOOKS, spend)
             for variant, each in enumerate(p_values)
         ]
-        found = [variant for variant, p in enumerate(holm(sequential)) if p < NOISE]
+        found = [variant for variant, p in enumerate(adjust_by_holm(sequential)) if p < NOISE]
         decided = {variant: decided.get(variant, count) for variant in found}
         if len(decided) == len(p_values) or look == len(LOOKS):
             break

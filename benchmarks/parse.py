@@ -7,7 +7,7 @@ import time
 
 from trainers.credit.critique import Critique
 from trainers.credit.parse import parse
-from trainers.credit.votes import VOTES, combine, flags_of
+from trainers.credit.votes import VOTES, build_flags, combine
 
 CRITIQUES, K, TARGET = 100_000, 4, 2.0
 SENTENCE = (
@@ -37,7 +37,7 @@ def measure(kind: str, steps: int, texts: list[str]) -> None:
     critiques = [Critique(verdict) for verdict in verdicts if not isinstance(verdict, str)]
     majority = VOTES.get("majority")
     for first in range(0, len(critiques), K):
-        combine(majority, flags_of([critiques[first : first + K]], [steps]))
+        combine(majority, build_flags([critiques[first : first + K]], [steps]))
     voted = time.process_time()
     characters = sum(map(len, texts)) / len(texts)
     print(f"{kind}: {len(critiques)} critiques of {characters:.0f} characters and {steps} steps, votes of {K}")

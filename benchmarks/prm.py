@@ -28,8 +28,8 @@ from evals.coins.pupil import draw_pupil
 from evals.coins.solutions import attempt
 from evals.critics.coins import COINS as DEMONSTRATIONS
 from evals.critics.data import Selection
-from evals.critics.labels import LabelledSolution, exact_labels
-from evals.critics.metrics import ShareEstimate, area_estimate, step_scores
+from evals.critics.labels import LabelledSolution, label_exactly
+from evals.critics.metrics import ShareEstimate, estimate_area, score_steps
 from trainers.prm.config import PrmConfig
 from trainers.prm.embedded import train_prm
 from trainers.prm.scored import HALF
@@ -42,7 +42,7 @@ def attempts(count: int) -> list[LabelledSolution]:
     for problem in COINS.problems("test", count, 0):
         pupil = draw_pupil(taught.misconceptions, taught.slip, rng)
         steps = tuple(attempt(read(problem.prompt), rng, pupil, taught.stray))
-        labels = exact_labels(COINS.check_steps(problem, steps), len(steps), problem.id)
+        labels = label_exactly(COINS.check_steps(problem, steps), len(steps), problem.id)
         labelled.append(LabelledSolution(problem.id, "test", problem, steps, labels))
     return labelled
 
@@ -57,10 +57,10 @@ def print_quality(name: str, solutions: Sequence[LabelledSolution], scorer: Scor
     took, passed = time.process_time() - began, time.perf_counter() - clock
     both = zip(scored, solutions, strict=True)
     pairs = [(np.array(each.scores), solution.labels) for each, solution in both if each.scores is not None]
-    scores = step_scores([row < HALF for row, _ in pairs], [labels for _, labels in pairs])
+    scores = score_steps([row < HALF for row, _ in pairs], [labels for _, labels in pairs])
     doubts = np.concatenate([1 - row for row, _ in pairs])
     wrong = np.concatenate([np.isin(np.arange(labels.steps), list(labels.wrong)) for _, labels in pairs])
-    area = area_estimate(doubts, wrong, [labels.group for _, labels in pairs for _ in range(labels.steps)])
+    area = estimate_area(doubts, wrong, [labels.group for _, labels in pairs for _ in range(labels.steps)])
     measured = {"precision": scores.precision, "recall": scores.recall, "AUC": area}
     print(f"{name}: {len(pairs)} of {len(solutions)} solutions scored, {scores.steps} steps, {scores.wrong} wrong")
     print("  " + " · ".join(f"{key} {_shown(value)}" for key, value in measured.items()))

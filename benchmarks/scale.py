@@ -25,11 +25,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from capo_bench.run.runner import pending_trials
+from capo_bench.run.runner import list_pending_trials
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger
-from capo_bench.store.ledger import _line as ledger_line
-from capo_bench.store.provenance import environment
+from capo_bench.store.ledger import _encode_line as ledger_line
+from capo_bench.store.provenance import describe_environment
 from capo_bench.study.last_plan import RunRequest, keep_plan
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
@@ -85,7 +85,7 @@ def scan(folder: Path, trials: int) -> None:
         _ledger(plan, home)
     print(f"{len(plan.trials)} finished trials, a ledger of {2 * len(plan.trials) + 1} lines, target {SCAN_TARGET} s")
     with timed("  pending trials", SCAN_TARGET):
-        pending_trials(plan.trials, home)
+        list_pending_trials(plan.trials, home)
     bare = _command("-c", "pass")
     print(f"  a Python that does nothing: {bare:.2f} s")
     for words in (["status"], ["status", "scale"], ["status", str(path)], ["status", "--json"]):
@@ -193,7 +193,7 @@ def _fill(plan: Plan, home: Home, samples: int) -> None:
     rng = random.Random(0)
     pool = {task: [_answers(task, samples, number) for number in range(POOL)] for task in TASKS}
     records = {task: _record(task) for task in TASKS}
-    origin = {**environment(), "verifier": "1", "fingerprints": {"benchmark": "ab12"}}
+    origin = {**describe_environment(), "verifier": "1", "fingerprints": {"benchmark": "ab12"}}
     stored = {count: _rollouts(home.path / "pool" / str(count), count) for count in CRITIQUES}
     for trial in plan.trials:
         folder = home.trial(trial.id)

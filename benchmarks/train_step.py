@@ -25,14 +25,14 @@ from trl import GRPOTrainer
 
 from evals.clock import process_seconds
 from evals.coins import COINS
-from evals.verify.answers import boxed
+from evals.verify.answers import read_boxed
 from trainers import capo
 from trainers.backbones import BACKBONES
 from trainers.cold_start import train_cold_start
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.critics.base import EmbeddedCriticConfig
 from trainers.critics.embedded import train_critic
-from trainers.policy import _load_problems, settings
+from trainers.policy import _load_problems, build_settings
 from trainers.run import TrainRun
 
 TARGETS = {"exact": 1.05, "embedded": 1.6}
@@ -61,7 +61,7 @@ class Clock(TrainerCallback):
 
 
 def equal(completions: list[str], answer: list[str], **_: Any) -> list[float]:
-    return [float(boxed(text) == gold) for text, gold in zip(completions, answer, strict=True)]
+    return [float(read_boxed(text) == gold) for text, gold in zip(completions, answer, strict=True)]
 
 
 def plain(run: TrainRun) -> list[Taken]:
@@ -70,7 +70,7 @@ def plain(run: TrainRun) -> list[Taken]:
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(run.start),
         reward_funcs=[equal],
-        args=settings(run, backbone),
+        args=build_settings(run, backbone),
         train_dataset=_load_problems(run, COINS, backbone, tokenizer),
         processing_class=tokenizer,
         callbacks=[clock],

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.analysis.answer import Answer, answer
 from capo_bench.analysis.collect import Results, Run, collect
-from capo_bench.analysis.looks import difference
-from capo_bench.analysis.measures import quantity, task_of
-from capo_bench.analysis.stats import holm, lay_out
+from capo_bench.analysis.looks import estimate_difference
+from capo_bench.analysis.measures import find_quantity, find_task
+from capo_bench.analysis.stats import adjust_by_holm, lay_out
 from capo_bench.analysis.summary import Summary, summarise
 from capo_bench.run.studies import StudyChoice, plan_as_run
 from capo_bench.store.home import Home
 from capo_bench.store.records import read_records
-from evals.registry import did_you_mean
+from evals.registry import suggest_similar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ class StudyResults:
         import pandas as pd
 
         rows = [
-            (run.trial.id, run.trial.variant, run.trial.seed, name, task_of(name), quantity(name), value)
+            (run.trial.id, run.trial.variant, run.trial.seed, name, find_task(name), find_quantity(name), value)
             for run in self.results.all_runs()
             for name, value in run.shares.items()
         ]  # plain tuples: there are many
@@ -152,19 +152,19 @@ class StudyResults:
     def rollouts(self) -> pd.DataFrame:
         """A row for each stored rollout: its problem, text and outcome, and what was voted on its steps."""
         columns = ("group", "problem", "answer", "text", "tokens", "outcome", "voters", "flagged", "split", "advantage")
-        return self._of_rollouts(lambda rollout: [_rollout(rollout)], columns)
+        return self._of_rollouts(lambda rollout: [_build_rollout_row(rollout)], columns)
 
     @cached_property
     def steps(self) -> pd.DataFrame:
         """A row for each step of each stored rollout: its text, its votes or score, its reward and advantage."""
         columns = ("number", "text", "tokens", "wrong", "votes", "voters", "charged", "reward", "advantage")
-        return self._of_rollouts(_steps, columns)
+        return self._of_rollouts(_build_step_rows, columns)
 
     @cached_property
     def critiques(self) -> pd.DataFrame:
         """A row for each critique: which steps it flags, why it abstained, its words and tokens."""
         columns = ("number", "flags", "abstained", "text", "prompt_tokens", "output_tokens", "reused")
-        return self._of_rollouts(_critiques, columns)
+        return self._of_rollouts(_build_critique_rows, columns)
 
     def _of_rollouts(self, rows: Callable[[CreditedRollout], Iterable[Row]], columns: tuple[str, ...]) -> pd.DataFrame:
         """Return the rows of all stored rollouts, each with the rollout's optimizer step and place in front."""
@@ -212,8 +212,8 @@ class StudyResults:
             for name, base in against.items()
             if base in laid and name in laid and name != base and (variants or name not in starts)
         }
-        changes = {name: difference(*both, self.results.plan.looks) for name, both in pairs.items()}
-        adjusted = holm([change.p for change in changes.values()])
+        changes = {name: estimate_difference(*both, self.results.plan.looks) for name, both in pairs.items()}
+        adjusted = adjust_by_holm([change.p for change in changes.values()])
         rows = [
             {
                 "variant": name,
@@ -233,15 +233,15 @@ class StudyResults:
         Raises:
             ValueError: There is no such figure; lists the figures that exist.
         """
-        from capo_bench.pages.figures import figures
+        from capo_bench.pages.figures import draw_figures
 
-        drawn = {figure.name: figure for figure in figures(self.summary, self.results)}
+        drawn = {figure.name: figure for figure in draw_figures(self.summary, self.results)}
         if name not in drawn:
             raise ValueError(f"no figure {name!r}; figures of this study: {', '.join(drawn) or 'none'}")
         return drawn[name]
 
 
-def _rollout(credited: CreditedRollout) -> Row:
+def _build_rollout_row(credited: CreditedRollout) -> Row:
     rollout = credited.rollout
     return {
         "group": rollout.group + 1,
@@ -257,7 +257,7 @@ def _rollout(credited: CreditedRollout) -> Row:
     }
 
 
-def _steps(credited: CreditedRollout) -> Iterator[Row]:
+def _build_step_rows(credited: CreditedRollout) -> Iterator[Row]:
     rollout = credited.rollout
     for place, (text, tokens) in enumerate(zip(rollout.steps, rollout.tokens, strict=True)):
         yield {
@@ -273,7 +273,7 @@ def _steps(credited: CreditedRollout) -> Iterator[Row]:
         }
 
 
-def _critiques(credited: CreditedRollout) -> Iterator[Row]:
+def _build_critique_rows(credited: CreditedRollout) -> Iterator[Row]:
     for number, critique in enumerate(credited.critiques, 1):
         yield {
             "number": number,
@@ -298,4 +298,4 @@ def _frame(rows: list[Row], columns: tuple[str, ...]) -> pd.DataFrame:
 def _check_names(kind: str, names: Sequence[str], choices: Sequence[str]) -> None:
     for name in names:
         if name not in choices:
-            raise ValueError(f"no {kind} {name!r}{did_you_mean(name, list(choices))}; known: {', '.join(choices)}")
+            raise ValueError(f"no {kind} {name!r}{suggest_similar(name, list(choices))}; known: {', '.join(choices)}")

@@ -33,8 +33,8 @@ def seal(folder: Path, names: Iterable[str], coming: Mapping[str, bytes] = {}) -
         coming: Content of files that will be written next, by name.
     """
     sums, names = _drop(folder, [*names, *coming]), list(names)
-    for path in (path for name in names for path in files_below(folder / name)):
-        sums[path.relative_to(folder).as_posix()] = file_sum(path)
+    for path in (path for name in names for path in list_files_below(folder / name)):
+        sums[path.relative_to(folder).as_posix()] = hash_file(path)
     sums |= {name: hashlib.sha256(data).hexdigest() for name, data in coming.items()}
     _write(folder, sums)
 
@@ -54,7 +54,7 @@ def check_file(path: Path) -> None:
     for folder in path.parents[:_ABOVE]:
         value = _read(folder / SUMS).get(path.relative_to(folder).as_posix())
         if value is not None:
-            if not path.exists() or file_sum(path) != value:
+            if not path.exists() or hash_file(path) != value:
                 raise ChangedFileError(
                     f"{path}: its bytes differ from the checksum in {folder / SUMS}; take the file from a "
                     f"copy, or delete {folder}: it will be made again"
@@ -68,11 +68,11 @@ def check_folder(folder: Path) -> None:
     Raises:
         ChangedFileError: A file's bytes differ from its checksum.
     """
-    for path in files_below(folder):
+    for path in list_files_below(folder):
         check_file(path)
 
 
-def listed(folder: Path) -> Mapping[str, str]:
+def read_listed(folder: Path) -> Mapping[str, str]:
     """Return the sha256 of each file in a folder's list, by path; nothing if there is no list.
 
     Raises:
@@ -81,19 +81,19 @@ def listed(folder: Path) -> Mapping[str, str]:
     return _read(folder / SUMS)
 
 
-def file_sum(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_below(path: Path) -> Iterator[Path]:
+def list_files_below(path: Path) -> Iterator[Path]:
     """Yield the path if it is a file, else the files below the folder that are not hidden, sorted by name."""
     if path.is_file():
         yield path
     for inner in sorted(path.iterdir()) if path.is_dir() else ():
         if not inner.name.startswith(".") and inner.name != SUMS:
-            yield from files_below(inner)
+            yield from list_files_below(inner)
 
 
 def _drop(folder: Path, names: Collection[str]) -> dict[str, str]:

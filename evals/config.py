@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from evals.settings import Positive, Strict
-from evals.tasks import SUITES, task_files, task_names
+from evals.tasks import SUITES, list_task_files, list_task_names
 from evals.tasks.row_settings import TaskName, TestRows
 from evals.verify.answers import AnswerStyle
 
@@ -47,12 +47,12 @@ class EvaluationConfig(Strict):
     def _check_tasks(cls, tasks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if len(set(tasks)) != len(tasks):
             raise ValueError("a task is named twice; name each task once")
-        return task_names(tasks, own=info.data.get("rows", {}))
+        return list_task_names(tasks, own=info.data.get("rows", {}))
 
     @field_validator("rows")
     @classmethod
     def _check_row_names(cls, rows: dict[str, TestRows]) -> dict[str, TestRows]:
-        for name in rows.keys() & {*SUITES, *task_files()}:
+        for name in rows.keys() & {*SUITES, *list_task_files()}:
             raise ValueError(f"a task or suite {name!r} ships with capo-bench or a package; rename your rows")
         return rows
 

@@ -1,7 +1,7 @@
 """Find everything that a definition depends on, by reading source code without importing it.
 
-`closure` follows a function, class or value ("package.module:name") to every definition that it names, and to the names
-in those definitions. It follows names in the same module, imports (also those inside functions), re-exports,
+`find_closure` follows a function, class or value ("package.module:name") to every definition that it names, and to the
+names in those definitions. It follows names in the same module, imports (also those inside functions), re-exports,
 ``module.attribute``, and text of the form ``"package.module:name"``. The hash of a closure is the hash of the syntax of
 these definitions, in the order in which they are reached. Each reference is written as the number of the definition
 that it reaches. Therefore the hash does not depend on names and places of definitions, comments, docstrings, layout,
@@ -280,21 +280,21 @@ def _walk(statement: Statement) -> Iterator[ast.AST]:
 
 
 @cache
-def installed() -> Definitions:
+def read_installed() -> Definitions:
     """Return the definitions of the installed packages; they are cached, because a process does not change its code."""
     return Definitions()
 
 
-def closure(target: str) -> Closure:
+def find_closure(target: str) -> Closure:
     """Return the closure of ``"package.module:name"`` of the installed packages; see `Definitions.closure`."""
-    return installed().closure(target)
+    return read_installed().closure(target)
 
 
 @cache
-def plumbing_hashes() -> dict[str, str]:
+def hash_plumbing() -> dict[str, str]:
     """Return a hash of each plumbing module; comments, docstrings and layout do not change it."""
     names = sorted(module for stage in STAGES.values() for module in stage.modules)
-    sources = {name: installed().modules.get(name) for name in names}
+    sources = {name: read_installed().modules.get(name) for name in names}
     return {name: _hash(source.syntax().encode()) for name, source in sources.items() if source is not None}
 
 

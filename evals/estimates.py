@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from evals.metrics import Count, Sample, counts, is_length, metric_names, ratio
+from evals.metrics import Count, Sample, compute_ratio, count_by_problem, is_length, list_metric_names
 
 LEVEL = 0.95
 """Confidence level of every interval."""
@@ -50,8 +50,8 @@ def estimate_all(samples: Iterable[Sample]) -> dict[str, Estimate]:
     """Return an estimate of every metric that the samples of a task define; values are those of `summarize`."""
     samples = list(samples)
     measured = {
-        name: estimate(list(counts(samples, name).values()), share=not is_length(name))
-        for name in metric_names(samples)
+        name: estimate(list(count_by_problem(samples, name).values()), share=not is_length(name))
+        for name in list_metric_names(samples)
     }
     return {name: value for name, value in measured.items() if value is not None}
 
@@ -64,7 +64,7 @@ def estimate(counted: Sequence[Count], *, share: bool) -> Estimate | None:
         share: Whether the metric is a share, at most 1; otherwise it is any number from 0 on.
     """
     counted = [count for count in counted if count[1]]
-    value = ratio(counted)
+    value = compute_ratio(counted)
     if value is None:
         return None
     n = len(counted)

@@ -13,12 +13,12 @@ from typing import BinaryIO
 
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader sees either the old or the new content, never a part, even after a crash."""
-    with writing(path) as file:
+    with open_for_writing(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def open_for_writing(path: Path) -> Iterator[BinaryIO]:
     """Write a file in parts, as atomically as `write_atomic`: it exists when the context ends without an error.
 
     Raises:
@@ -42,11 +42,11 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 def drop_torn(folder: Path) -> None:
     """Delete temporary files of killed `write_atomic` calls in a folder and below; no process may write there now."""
-    for path in torn(folder):
+    for path in find_torn(folder):
         path.unlink()
 
 
-def torn(folder: Path) -> Iterator[Path]:
+def find_torn(folder: Path) -> Iterator[Path]:
     """Yield the temporary files of killed and running calls of `write_atomic` in a folder and below."""
     for path in folder.rglob(".*"):
         if re.fullmatch(r"\..+\.[0-9a-f]{16}", path.name) and path.is_file():

@@ -18,7 +18,7 @@ ADAPTER = "adapter_config.json"
 """The file that marks a folder as a LoRA adapter."""
 
 
-def weights_fingerprint(folder: Path) -> str | None:
+def fingerprint_weights(folder: Path) -> str | None:
     """Return a short content hash of the weight files of a model folder; None if there are none."""
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     digest = hashlib.sha256()
@@ -30,10 +30,10 @@ def weights_fingerprint(folder: Path) -> str | None:
     return digest.hexdigest()[:12] if files else None
 
 
-def settings_fingerprint(folder: Path) -> str:
+def fingerprint_settings(folder: Path) -> str:
     """Return a short content hash of a model's settings, tokenizer and template.
 
-    An adapter's own settings are part of `adapter_fingerprint`, which leaves out the path of its base.
+    An adapter's own settings are part of `fingerprint_adapter`, which leaves out the path of its base.
     """
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _SETTINGS for path in folder.glob(pattern) if path.is_file()}):
@@ -42,17 +42,17 @@ def settings_fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def adapter_fingerprint(folder: Path) -> str:
+def fingerprint_adapter(folder: Path) -> str:
     """Return a short content hash of a LoRA adapter: its weights, and its settings without the path of its base."""
     settings = read_adapter_settings(folder)
     settings.pop("base_model_name_or_path", None)
-    whole = [weights_fingerprint(folder), settings]
+    whole = [fingerprint_weights(folder), settings]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def model_fingerprint(folder: Path) -> str | None:
+def fingerprint_model(folder: Path) -> str | None:
     """Return a short content hash of the weights in a folder, of a model or of an adapter; None if there are none."""
-    return adapter_fingerprint(folder) if is_adapter(folder) else weights_fingerprint(folder)
+    return fingerprint_adapter(folder) if is_adapter(folder) else fingerprint_weights(folder)
 
 
 def is_adapter(folder: Path) -> bool:
@@ -68,7 +68,7 @@ class ModelFolderError(ValueError):
         self.rule, self.way_out = rule, way_out
 
 
-def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+def identify_folder(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the identity of a model in a folder, by content: weights, tokenizer, chat template, generation settings.
 
     A LoRA adapter's identity includes its base: a folder by content, a repository by name and revision.
@@ -80,7 +80,7 @@ def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, 
     Raises:
         ModelFolderError: An adapter's settings cannot be read, or adapters are each other's base.
     """
-    files = {"weights": weights_fingerprint(folder), "settings": settings_fingerprint(folder)}
+    files = {"weights": fingerprint_weights(folder), "settings": fingerprint_settings(folder)}
     if not is_adapter(folder):
         return files
     settings, here = read_adapter_settings(folder), folder.resolve()
@@ -89,8 +89,8 @@ def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, 
     base = settings.get("base_model_name_or_path")
     rests_on: Any = {"model": base, "revision": settings.get("revision")}
     if isinstance(base, str) and Path(base).is_dir():
-        rests_on = folder_identity(Path(base), above=(*above, here))
-    return {**files, "weights": adapter_fingerprint(folder), "base": rests_on}
+        rests_on = identify_folder(Path(base), above=(*above, here))
+    return {**files, "weights": fingerprint_adapter(folder), "base": rests_on}
 
 
 def read_adapter_settings(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import Literal, NotRequired, TypedDict
 
 from evals.at_k import maj_at_k, pass_at_k
-from evals.registry import did_you_mean
+from evals.registry import suggest_similar
 from evals.verify.golds import count_equal
 
 Decoding = Literal["greedy", "sampled"]
@@ -178,7 +178,7 @@ def is_length(name: str) -> bool:
     return name.removeprefix(SAMPLED) in {"steps", "tokens"}
 
 
-def metric_named(name: str) -> Metric:
+def find_metric(name: str) -> Metric:
     """Return the metric with this name, including names such as ``pass_at_8``; it takes all samples of one problem.
 
     Raises:
@@ -191,7 +191,7 @@ def metric_named(name: str) -> Metric:
         return partial(_count_decoding, "sampled", _OF_SAMPLED[name])
     if name not in METRICS:
         names = [*METRICS, *_OF_SAMPLED, *(f"{prefix}{k}" for prefix in AT_K for k in (2, 4, 8))]
-        raise ValueError(f"unknown metric {name!r}{did_you_mean(name, names)}; known: {', '.join(names)}, …")
+        raise ValueError(f"unknown metric {name!r}{suggest_similar(name, names)}; known: {', '.join(names)}, …")
     return partial(_count_decoding, "greedy", METRICS[name])
 
 
@@ -213,7 +213,7 @@ def list_ks(most: int) -> list[int]:
     return sorted({2**power for power in range(most.bit_length())} | {most}) if most else []
 
 
-def metric_names(samples: Iterable[Sample]) -> list[str]:
+def list_metric_names(samples: Iterable[Sample]) -> list[str]:
     """Return the names of the metrics of samples: `METRICS`, and those of sampled answers if there are any.
 
     avg@k has the requested k; pass@k and maj@k have the values of `list_ks` for the largest number of scored answers.
@@ -227,24 +227,24 @@ def metric_names(samples: Iterable[Sample]) -> list[str]:
     return [*METRICS, f"avg_at_{asked}", *at_k, *_OF_SAMPLED]
 
 
-def counts(samples: Iterable[Sample], metric: str) -> dict[str, Count]:
+def count_by_problem(samples: Iterable[Sample], metric: str) -> dict[str, Count]:
     """Return each problem's count for a metric, by problem id, including problems for which it is undefined.
 
     Raises:
         ValueError: There is no such metric.
     """
-    count = metric_named(metric)
+    count = find_metric(metric)
     return {problem: count(group) for problem, group in _group_by_problem(samples).items()}
 
 
 def summarize(samples: Iterable[Sample]) -> dict[str, float]:
     """Return every metric that the samples of a task define, by name, without the task's prefix."""
     samples = list(samples)
-    values = {name: ratio(counts(samples, name).values()) for name in metric_names(samples)}
+    values = {name: compute_ratio(count_by_problem(samples, name).values()) for name in list_metric_names(samples)}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def problem_scores(samples: Iterable[Sample], metric: str) -> dict[str, float]:
+def score_problems(samples: Iterable[Sample], metric: str) -> dict[str, float]:
     """Return the metric of each problem's samples alone, by problem id, without problems for which it is undefined.
 
     The mean of these values is the task's metric if each problem has the same weight. This holds for accuracy, and for
@@ -254,11 +254,11 @@ def problem_scores(samples: Iterable[Sample], metric: str) -> dict[str, float]:
     Raises:
         ValueError: There is no such metric.
     """
-    counted = counts(samples, metric)
-    return {problem: value for problem, count in counted.items() if (value := ratio([count])) is not None}
+    counted = count_by_problem(samples, metric)
+    return {problem: value for problem, count in counted.items() if (value := compute_ratio([count])) is not None}
 
 
-def ratio(counted: Iterable[Count]) -> float | None:
+def compute_ratio(counted: Iterable[Count]) -> float | None:
     """Return the sum of the problems' parts divided by the sum of their wholes; None if the wholes are 0."""
     counted = list(counted)
     whole = fsum(whole for _, whole in counted)

@@ -25,13 +25,13 @@ class BrokenPartError(ImportError):
     """A registered part cannot be imported; the message gives the part, the error and the way out."""
 
 
-def did_you_mean(name: str, names: Iterator[str] | list[str]) -> str:
+def suggest_similar(name: str, names: Iterator[str] | list[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the most similar of the names, or an empty string."""
-    close = nearest(name, names)
+    close = find_nearest(name, names)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def nearest(name: str, names: Iterable[str], most: int = 1) -> list[str]:
+def find_nearest(name: str, names: Iterable[str], most: int = 1) -> list[str]:
     """Return at most `most` names that are similar to a mistyped one, the most similar first."""
     return difflib.get_close_matches(name, list(names), n=most, cutoff=0.55)
 
@@ -80,7 +80,7 @@ class Registry(Generic[T]):
         """
         if name not in self.targets:
             raise UnknownNameError(
-                f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}; known: {', '.join(self.names())}"
+                f"unknown {self.kind} {name!r}{suggest_similar(name, self.names())}; known: {', '.join(self.names())}"
             )
         return name
 

@@ -54,7 +54,7 @@ class SolutionState:
         return hashlib.sha256(json.dumps([self.prompt, self.written, self.answer, self.room]).encode()).hexdigest()[:24]
 
 
-def states_before(
+def list_states(
     prompt: str, answer: str, pieces: Sequence[str], tokens: Sequence[int], most: int
 ) -> list[SolutionState]:
     """Return the state of a solution before each step, given its tokens' texts and each step's number of tokens."""

@@ -60,7 +60,7 @@ class Recorder(TrainerCallback):
             if self._meter:
                 state.log_history[-1].update(spent)  # saved in checkpoints, because a budget counts over all attempts
             if self._meter and self._meter.budget:
-                spent["budget_share"] = self._meter.budget.share(step_logs(state))
+                spent["budget_share"] = self._meter.budget.share(list_step_logs(state))
             self._record({"step": state.global_step // self._updates, "of": self._steps, **logs, **spent})
 
 
@@ -111,7 +111,7 @@ class Saver(TrainerCallback):
         """Decide whether to end, stop or save, now that the spending of the step is known."""
         if not logs or "loss" not in logs or state.global_step >= self._updates:
             return
-        if self._budget is not None and self._agree(self._budget.share(step_logs(state)) >= 1):
+        if self._budget is not None and self._agree(self._budget.share(list_step_logs(state)) >= 1):
             control.should_training_stop = True
         elif self._agree(self._stop()):
             self.stopped = control.should_save = control.should_training_stop = True
@@ -124,6 +124,6 @@ class Saver(TrainerCallback):
         self._last = time.monotonic()
 
 
-def step_logs(state: TrainerState) -> list[dict[str, Any]]:
+def list_step_logs(state: TrainerState) -> list[dict[str, Any]]:
     """Return the logs of all steps, including those before the checkpoint from which training resumed."""
     return [logs for logs in state.log_history if "loss" in logs]

@@ -6,7 +6,7 @@ The method's credit function (`Method.credit`) decides which steps are charged; 
 from __future__ import annotations
 
 from trainers.credit.batch import Evidence
-from trainers.credit.votes import VOTES, charged_metrics, combine, flags_of, vote_metrics
+from trainers.credit.votes import VOTES, build_flags, combine, measure_charges, vote_metrics
 from trainers.criticised import CriticisedTrainer, train_with_critic
 from trainers.grouped import Credited
 from trainers.run import TrainRun
@@ -18,7 +18,7 @@ class CapoTrainer(CriticisedTrainer):
     def find_evidence(self) -> Evidence:
         """Wait for the critiques and vote."""
         settings, critiques = self.config.credit, self.critiques()
-        flags = flags_of(critiques, [len(steps) for steps in self.alignment.steps])
+        flags = build_flags(critiques, [len(steps) for steps in self.alignment.steps])
         shares = combine(VOTES.get(settings.vote), flags, settings.at_least)
         abstained = float(sum(map(len, critiques)) - flags.answered.sum())
         self.report({**vote_metrics(flags, shares), "abstained": abstained})
@@ -28,7 +28,7 @@ class CapoTrainer(CriticisedTrainer):
         """Compute the credit of the batch, and report it with its charges."""
         credited = super().credit(evidence)
         if credited.earned.charges is not None:
-            self.report(charged_metrics(credited.layout, credited.earned.charges))
+            self.report(measure_charges(credited.layout, credited.earned.charges))
         return credited
 
 

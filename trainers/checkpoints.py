@@ -14,7 +14,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.checksums import file_sum
+from evals.checksums import hash_file
 from evals.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def mark(folder: Path, updates: int, step: int) -> None:
     _drop_others(folder, checkpoint)
 
 
-def newest(folder: Path) -> Checkpoint | None:
+def find_newest(folder: Path) -> Checkpoint | None:
     """Return the marked checkpoint and delete the others; None if none is marked or the marked one is damaged.
 
     A damaged checkpoint is reported in the log.
@@ -72,7 +72,7 @@ def sync(folder: Path) -> None:
 
 def _compute_sums(checkpoint: Path) -> dict[str, str]:
     files = [path for path in checkpoint.rglob("*") if path.is_file()]
-    return {path.relative_to(checkpoint).as_posix(): file_sum(path) for path in files}
+    return {path.relative_to(checkpoint).as_posix(): hash_file(path) for path in files}
 
 
 def _drop_others(folder: Path, kept: Path) -> None:

@@ -17,14 +17,14 @@ from evals.coins.problems import draw, read
 from evals.coins.pupil import Pupil
 from evals.coins.solutions import demonstrate
 from evals.models.folders import fetch_snapshot
-from evals.tasks.named import demonstrations_of
+from evals.tasks.named import find_demonstrations
 from evals.tasks.training_sets import draw as draw_items
 from trainers import Emit
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer, save
-from trainers.backbones.trl_arguments import adapters, name_base
+from trainers.backbones.trl_arguments import configure_adapters, name_base
 from trainers.config import ColdStart, ColdStartConfig
-from trainers.sft import Pair, pairs_within, train_sft, write_pair
+from trainers.sft import Pair, select_pairs_within, train_sft, write_pair
 from trainers.teaching import SftConfig
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ def train_drawn(backbone: BackboneConfig, config: ColdStartConfig, out: Path, re
 def train_named(backbone: BackboneConfig, config: SftConfig, out: Path, record: Emit) -> dict[str, int]:
     """Train a backbone on demonstrations that a study names; see `train_cold_start`."""
     wanted = config.steps * config.problems_per_step
-    chosen = draw_items(demonstrations_of(config.demonstrations).all, wanted, f"sft/{config.number}")
+    chosen = draw_items(find_demonstrations(config.demonstrations).all, wanted, f"sft/{config.number}")
     if backbone.source == "embedded":
         texts = [(str(example.prompt), example.completion) for example in chosen]
         model, tokenizer = _build_embedded(backbone, texts, config.number)
     else:
         model, tokenizer = _load(backbone)
-    pairs = pairs_within(
+    pairs = select_pairs_within(
         [write_pair(example, backbone.template, tokenizer) for example in chosen], tokenizer, config.max_tokens
     )
     learner = _add_adapters(model, backbone)
@@ -97,7 +97,7 @@ def _load(backbone: BackboneConfig) -> tuple[PreTrainedModel, PreTrainedTokenize
 
 
 def _add_adapters(model: PreTrainedModel, backbone: BackboneConfig) -> Any:
-    settings = adapters(backbone)
+    settings = configure_adapters(backbone)
     if settings is None:
         return model
     from peft import get_peft_model

@@ -17,7 +17,7 @@ from trainers.credit.normalization import NORMALIZATIONS
 from trainers.credit.segment import SEGMENTERS
 from trainers.credit.terms import Terms
 from trainers.credit.votes import VOTES
-from trainers.critics import CRITICS, critic_params
+from trainers.critics import CRITICS, build_critic_params
 from trainers.critics.base import CriticParams
 from trainers.methods import METHODS
 from trainers.prm.config import PrmConfig
@@ -31,10 +31,10 @@ DRAWN_TASKS = get_args(DrawnTask)
 if TYPE_CHECKING:
     AnyCritic = CriticParams
 else:
-    AnyCritic = critic_params()
+    AnyCritic = build_critic_params()
 
 
-def default_critic() -> CriticParams:
+def make_default_critic() -> CriticParams:
     """Return the default critic of a trial: the exact one."""
     return CRITICS.get("exact")(name="exact")
 
@@ -225,7 +225,7 @@ class TrialConfig(Strict):
     cold_start: ColdStart | None = ColdStartConfig()
     train: TrainConfig = TrainConfig()
     credit: CreditConfig = CreditConfig()
-    critic: AnyCritic = Field(default_factory=default_critic)
+    critic: AnyCritic = Field(default_factory=make_default_critic)
     prm: PrmConfig = PrmConfig()
     values: ValuesConfig = ValuesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

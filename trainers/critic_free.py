@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainers.credit.batch import Evidence
-from trainers.credit.states import state_numbers
+from trainers.credit.states import number_states
 from trainers.policy import PolicyTrainer, train_policy
 from trainers.run import TrainRun
 
@@ -13,7 +13,7 @@ class CriticFreeTrainer(PolicyTrainer):
 
     def find_evidence(self) -> Evidence:
         """Return the states that rollouts of a problem share."""
-        return Evidence(states=state_numbers([problem.id for problem in self.problems], self.alignment.steps))
+        return Evidence(states=number_states([problem.id for problem in self.problems], self.alignment.steps))
 
 
 def train(run: TrainRun) -> bool:

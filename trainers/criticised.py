@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from evals.tasks.named import benchmark_of
+from evals.tasks.named import find_benchmark
 from trainers.backbones import BACKBONES
-from trainers.credit.critique import Aim, Critique, usage_metrics
+from trainers.credit.critique import Aim, Critique, measure_usage
 from trainers.credit.votes import VOTES
 from trainers.critics.base import CriticParams, Solution, Surroundings
 from trainers.critics.cached import open_critic
@@ -82,7 +82,7 @@ class CriticisedTrainer(PolicyTrainer):
         }
         self._critiques = [of_row[row] for row in range(len(of_row))]
         seconds = max(answers.ended for _, answers in came) - min(answers.began for _, answers in came)
-        self.report({**usage_metrics(self._critiques), "seconds_critique": seconds, "critic_wait": waited})
+        self.report({**measure_usage(self._critiques), "seconds_critique": seconds, "critic_wait": waited})
         return self._critiques
 
     def judgment(self, row: int) -> dict[str, Any]:
@@ -120,8 +120,8 @@ def _show_examples(critiques: list[list[Critique]]) -> str:
 
 def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> bool:
     """Train with the critic of the settings; see `train_policy`."""
-    surroundings = Surroundings(benchmark_of(run.config.benchmark), run.seed, run.critic)
-    critic = critic_of(run)
+    surroundings = Surroundings(find_benchmark(run.config.benchmark), run.seed, run.critic)
+    critic = find_critic(run)
     critic_thread = CriticThread(open_critic(critic, surroundings, run.critique_cache))
     try:
         size = critic.size(surroundings)
@@ -130,7 +130,7 @@ def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> 
         critic_thread.close()
 
 
-def critic_of(run: TrainRun) -> CriticParams:
+def find_critic(run: TrainRun) -> CriticParams:
     """Return the critic's settings; if they ask for the policy, the settings of the model from which training starts.
 
     Loading, the key of stored critiques and the weight of tokens are then the same as if that model were named

@@ -50,10 +50,10 @@ class DapoTrainer(PolicyTrainer):
     def reward(self) -> FloatArray:
         """Return the outcome (1 or −1) plus the length penalty, shape (B,); NaN where it could not be verified."""
         lengths = (self.alignment.index >= 0).sum(axis=1)
-        return 2 * self.outcomes - 1 + overlong(lengths, self.config.train.max_completion_tokens)
+        return 2 * self.outcomes - 1 + punish_overlong(lengths, self.config.train.max_completion_tokens)
 
 
-def overlong(lengths: IntArray, most: int) -> FloatArray:
+def punish_overlong(lengths: IntArray, most: int) -> FloatArray:
     """Return the soft overlong punishment (paper, equation 13) of lengths in tokens, shape (B,), in [−1, 0]."""
     punish = get_soft_overlong_punishment(most, most // CACHE)
     return np.array(punish([range(length) for length in lengths.tolist()]), dtype=np.float64)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
 
-from trainers.credit.batch import Batch, Earned, Evidence, Layout, layout_of, process_signal_only
-from trainers.methods import credit_function
+from trainers.credit.batch import Batch, Earned, Evidence, Layout, lay_out, process_signal_only
+from trainers.methods import find_credit_function
 
 if TYPE_CHECKING:
     from trainers.credit.arrays import FloatArray
@@ -38,9 +38,9 @@ class Credited:
 def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
     """Compute the credit of a verified batch."""
     config = trainer.config
-    layout = layout_of(trainer.alignment.tokens)
+    layout = lay_out(trainer.alignment.tokens)
     whole = replace(_gather_batches(Batch(layout, trainer.outcomes, 1, evidence)), group_size=config.train.group_size)
-    earned = credit_function(config.method)(whole, config.terms)
+    earned = find_credit_function(config.method)(whole, config.terms)
     first = trainer.accelerator.process_index * len(layout.steps)
     start = int(whole.layout.steps[:first].sum())
     mine = slice(start, start + len(layout.tokens))

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainers.credit.arrays import FloatArray
 from trainers.credit.critique import Aim
-from trainers.credit.votes import VOTES, combine, flags_of, vote_metrics
+from trainers.credit.votes import VOTES, build_flags, combine, vote_metrics
 from trainers.criticised import CriticisedTrainer, train_with_critic
 from trainers.run import TrainRun
 
@@ -29,7 +29,7 @@ class GenormTrainer(CriticisedTrainer):
         without a judgment.
         """
         credit, critiques = self.config.credit, self.critiques()
-        flags = flags_of(critiques, [1] * len(critiques))
+        flags = build_flags(critiques, [1] * len(critiques))
         shares = combine(VOTES.get(credit.vote), flags, credit.at_least)
         judged = 1 - shares
         voted = ~np.isnan(judged)

@@ -145,7 +145,7 @@ def _make_arguments(
     )
 
 
-def next_token_loss(model: Any, batch: Batch, labels_of_step: torch.Tensor | None) -> torch.Tensor:
+def compute_next_token_loss(model: Any, batch: Batch, labels_of_step: torch.Tensor | None) -> torch.Tensor:
     """Return the loss on the labelled tokens; the head computes only positions from the first label of the part on.
 
     Args:

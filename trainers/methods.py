@@ -53,7 +53,7 @@ class Method:
         return not {key, section} & self.ignores and (section not in SECTIONS or section in self.uses)
 
 
-def credit_function(method: str) -> CreditFunction:
+def find_credit_function(method: str) -> CreditFunction:
     """Return the function that computes the advantages of steps for the method with this name.
 
     Raises:

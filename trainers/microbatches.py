@@ -37,7 +37,7 @@ class SortedTrainer(GRPOTrainer):
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
         # Stored with each rollout, because TRL shuffles the rollouts before it splits them.
-        return {**output, "place": longest_first(mask).argsort()}
+        return {**output, "place": sort_longest_first(mask).argsort()}
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
@@ -45,7 +45,7 @@ class SortedTrainer(GRPOTrainer):
         batches = self._buffered_inputs
         if batches is before or self.args.steps_per_generation == 1:
             return inputs
-        self._buffered_inputs = split_tensor_dict(in_place(batches), len(batches))
+        self._buffered_inputs = split_tensor_dict(restore_order(batches), len(batches))
         return self._buffered_inputs[self._step % len(batches)]
 
     def _get_per_token_logps_and_entropies(
@@ -61,10 +61,10 @@ class SortedTrainer(GRPOTrainer):
         if self.args.steps_per_generation == 1:
             whole: Scores = score(model, input_ids, attention_mask, logits_to_keep, batch_size, **kwargs)
             return whole
-        order = longest_first(attention_mask)
+        order = sort_longest_first(attention_mask)
         parts = []
         for rows in torch.split(order, batch_size or len(order)):
-            first, width = used_columns(attention_mask[rows], logits_to_keep)
+            first, width = find_used_columns(attention_mask[rows], logits_to_keep)
             columns = slice(first, attention_mask.size(1) - logits_to_keep + width)
             ids, mask = input_ids[rows, columns], attention_mask[rows, columns]
             logps, entropies, loss = score(model, ids, mask, width, **kwargs)
@@ -91,7 +91,7 @@ class SortedTrainer(GRPOTrainer):
         return loss
 
 
-def longest_first(mask: torch.Tensor) -> torch.Tensor:
+def sort_longest_first(mask: torch.Tensor) -> torch.Tensor:
     """Return the row indices by decreasing number of tokens, shape (B,); rows of equal length keep their order.
 
     Args:
@@ -100,7 +100,7 @@ def longest_first(mask: torch.Tensor) -> torch.Tensor:
     return mask.sum(dim=1).argsort(descending=True, stable=True)
 
 
-def used_columns(mask: torch.Tensor, completion: int) -> tuple[int, int]:
+def find_used_columns(mask: torch.Tensor, completion: int) -> tuple[int, int]:
     """Return the first column of the prompts in which a row has a token, and the width of the longest completion.
 
     Args:
@@ -117,7 +117,7 @@ def used_columns(mask: torch.Tensor, completion: int) -> tuple[int, int]:
     return first, int(ends[-1]) + 1 if len(ends) else 1
 
 
-def in_place(batches: list[dict[str, Any]]) -> dict[str, Any]:
+def restore_order(batches: list[dict[str, Any]]) -> dict[str, Any]:
     """Return micro-batches as one batch with rows ordered by `place`; values without a row dimension are unchanged."""
     order = torch.cat([batch["place"] for batch in batches]).argsort()
     return {

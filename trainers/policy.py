@@ -1,8 +1,8 @@
 """Define the base of all reinforcement learning methods: TRL's GRPO trainer with explicit settings and reports.
 
 A method is a subclass that may replace the advantages. TRL allows this: `_compute_loss` takes advantages of shape (B,)
-or (B, T). Each default of TRL that differs from the paper's GRPO is set in `settings`, with the reason. A method that
-needs other settings returns them in `overrides`.
+or (B, T). Each default of TRL that differs from the paper's GRPO is set in `build_settings`, with the reason. A method
+that needs other settings returns them in `overrides`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,22 @@ from evals.benchmarks import Benchmark, Problem
 from evals.models.conventions import Conventions, read_conventions
 from evals.models.folders import locate
 from evals.models.prompt import render
-from evals.tasks.named import benchmark_of
+from evals.tasks.named import find_benchmark
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES, BackboneConfig
-from trainers.backbones.trl_arguments import adapters, load_start, merged_weights, name_base, sampling, server_alone
+from trainers.backbones.trl_arguments import (
+    configure_adapters,
+    list_merged_weights,
+    load_start,
+    lock_server,
+    name_base,
+    select_sampling,
+)
 from trainers.budget import Meter
 from trainers.callbacks import Recorder, Saver
 from trainers.checkpoints import mark
 from trainers.config import TrainConfig, TrialConfig
-from trainers.credit.align import Alignment, step_index
+from trainers.credit.align import Alignment, index_steps
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Evidence
 from trainers.credit.segment import SEGMENTERS
@@ -43,7 +50,7 @@ from trainers.grouped import Credited, credit_groups
 from trainers.ratios import RatioTrainer
 from trainers.records import RecordingTrainer, record_step
 from trainers.run import TrainRun
-from trainers.watch import watching, watching_engine
+from trainers.watch import watch_engine, watch_generate
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +100,7 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
         super().__init__(reward_funcs=[self.outcome], processing_class=tokenizer, **kwargs)
         if self.use_vllm and hasattr(self.model, "peft_config"):
             engine: Any = self.vllm_generation
-            engine._iter_named_params = partial(merged_weights, self.model)
+            engine._iter_named_params = partial(list_merged_weights, self.model)
 
     def outcome(self, prompts: Sequence[str], answer: Sequence[str], **_: Any) -> list[float | None]:
         """Verify the answers and return the rewards; None for a rollout without a reward, which TRL leaves out.
@@ -113,7 +120,7 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
 
     @classmethod
     def overrides(cls, train: TrainConfig) -> dict[str, Any]:
-        """Return the values of `settings` that this method changes, by the names of `GRPOConfig`."""
+        """Return the values of `build_settings` that this method changes, by the names of `GRPOConfig`."""
         return {}
 
     @property
@@ -175,17 +182,17 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
         """
         if not self.use_vllm:
             model = self.accelerator.unwrap_model(self.model_wrapped)
-            return watching(model, self.eos_token_ids, self._finished)
+            return watch_generate(model, self.eos_token_ids, self._finished)
         sampler = self.vllm_generation
         if sampler.mode == "colocate" and sampler.tensor_parallel_size == 1:
-            return watching_engine(sampler.llm, self._finished)
+            return watch_engine(sampler.llm, self._finished)
         return nullcontext()
 
     def _finished(self, row: int, ids: list[int]) -> None:
-        self.rollout_finished(row, step_index([ids], self.tokenizer, self.segmenter).steps[0])
+        self.rollout_finished(row, index_steps([ids], self.tokenizer, self.segmenter).steps[0])
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
-        self.alignment = step_index(completion_ids_list, self.tokenizer, self.segmenter)
+        self.alignment = index_steps(completion_ids_list, self.tokenizer, self.segmenter)
         self.cut = [not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids_list]
         self.rollouts_known()
         self.truth = [self.wrong_steps(*pair) for pair in zip(self.problems, self.alignment.steps, strict=True)]
@@ -205,7 +212,9 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
         return output
 
 
-def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[PolicyTrainer] = PolicyTrainer) -> GRPOConfig:
+def build_settings(
+    run: TrainRun, backbone: BackboneConfig, trainer_class: type[PolicyTrainer] = PolicyTrainer
+) -> GRPOConfig:
     """Return TRL's settings for a method: those of the paper's GRPO, except for what the method's trainer overrides.
 
     Raises:
@@ -259,7 +268,7 @@ def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[Policy
         disable_tqdm=True,
         seed=run.seed,
     )
-    return shared(**sampling(backbone), **trainer_class.overrides(train))
+    return shared(**select_sampling(backbone), **trainer_class.overrides(train))
 
 
 def train_policy(
@@ -286,13 +295,13 @@ def train_policy(
     place = locate(run.start, None if Path(run.start).is_dir() else backbone.revision)
     tokenizer = AutoTokenizer.from_pretrained(place.tokenizer, padding_side="left", trust_remote_code=False)
     model = load_start(place, backbone)
-    args = settings(run, backbone, trainer_class)
+    args = build_settings(run, backbone, trainer_class)
     _set_ends(model, read_conventions(backbone.template, model.config, model.generation_config, tokenizer), args)
-    benchmark = benchmark_of(config.benchmark)
+    benchmark = find_benchmark(config.benchmark)
     weights = sum(weight.numel() for name, weight in model.named_parameters() if "lora_" not in name)
     updates = config.train.updates_per_batch
     meter = Meter(weights, critic_parameters, config.train.budget, updates)
-    with server_alone(backbone.vllm), Verifier() as verifier:
+    with lock_server(backbone.vllm), Verifier() as verifier:
         trainer = trainer_class(
             config=config,
             segmenter=segmenter,
@@ -300,7 +309,7 @@ def train_policy(
             verifier=verifier,
             model=model,
             args=args,
-            peft_config=None if place.adapter else adapters(backbone),
+            peft_config=None if place.adapter else configure_adapters(backbone),
             train_dataset=_load_problems(run, benchmark, backbone, tokenizer),
             tokenizer=tokenizer,
             rollouts=run.rollouts,

@@ -11,7 +11,7 @@ import numpy as np
 from trainers.credit.batch import Evidence
 from trainers.criticised import CriticFailingError
 from trainers.policy import PolicyTrainer, train_policy
-from trainers.prm.scored import ScoredSolution, scored_metrics
+from trainers.prm.scored import ScoredSolution, measure_scored
 from trainers.prm.scorer import Scorer
 from trainers.run import TrainRun
 
@@ -35,7 +35,7 @@ class ScoredTrainer(PolicyTrainer):
         rows = list(zip(self.problems, self.alignment.steps, strict=True))
         self.scored = self.scorer.score([(problem.prompt, steps) for problem, steps in rows])
         seconds = time.perf_counter() - began
-        self.report({**scored_metrics(self.scored), "seconds_critique": seconds, "critic_wait": seconds})
+        self.report({**measure_scored(self.scored), "seconds_critique": seconds, "critic_wait": seconds})
         scores = [each.scores or (np.nan,) * len(steps) for each, (_, steps) in zip(self.scored, rows, strict=True)]
         return Evidence(scores=np.concatenate(scores))
 

@@ -47,7 +47,7 @@ class RatioTrainer(SortedTrainer):
         if inputs is not None:
             new, mask = scores[0].detach(), inputs["completion_mask"]
             if self.config.train.ratio == "sequence":
-                inputs[OLD] = new - sequence_log_ratio(new - inputs[OLD], mask)
+                inputs[OLD] = new - average_log_ratio(new - inputs[OLD], mask)
             self._report_ratio(torch.exp(new - inputs[OLD]), mask)
         return scores
 
@@ -56,7 +56,7 @@ class RatioTrainer(SortedTrainer):
         self._metrics["train"]["mean_ratio"].append((totals[0] / totals[1].clamp(min=1)).item())
 
 
-def sequence_log_ratio(log_ratios: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def average_log_ratio(log_ratios: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return the mean log ratio of each rollout's tokens, shape (B, 1); 0 for a rollout without tokens.
 
     Args:

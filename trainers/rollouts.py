@@ -107,11 +107,11 @@ def read_rollouts(folder: Path) -> Iterator[StoredStep]:
     Raises:
         DamagedRolloutsError: A file cannot be read.
     """
-    for step, paths in stored_steps(folder).items():
+    for step, paths in list_stored_steps(folder).items():
         yield read_step(step, paths)
 
 
-def stored_steps(folder: Path) -> dict[int, tuple[Path, ...]]:
+def list_stored_steps(folder: Path) -> dict[int, tuple[Path, ...]]:
     """Return the files of every stored step, with steps and processes in ascending order.
 
     If the last step lacks the file of a process because training was killed, it is left out: its groups are incomplete.

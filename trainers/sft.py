@@ -53,15 +53,15 @@ def train_sft(  # noqa: PLR0913, PLR0917 - model, data, settings and outputs
         record: Called once per step with ``{"step", "of", "loss", "num_input_tokens_seen", …}``.
         backbone: Settings of a model from the hub; None for an embedded model.
     """
-    from trainers.lessons import next_token_loss, teach
+    from trainers.lessons import compute_next_token_loss, teach
 
-    rows = by_length(tokenize(tokenizer, demonstrations), config.problems_per_step)
+    rows = sort_by_length(tokenize(tokenizer, demonstrations), config.problems_per_step)
     micro_batch = config.micro_batch if isinstance(config, SftConfig) else None
-    parts = parts_of_step(config.problems_per_step, micro_batch)
-    teach(model, tokenizer, rows, next_token_loss, config, out, record, parts, backbone)
+    parts = count_parts(config.problems_per_step, micro_batch)
+    teach(model, tokenizer, rows, compute_next_token_loss, config, out, record, parts, backbone)
 
 
-def parts_of_step(size: int, micro_batch: int | None) -> int:
+def count_parts(size: int, micro_batch: int | None) -> int:
     """Return into how many parts a step is split: `PARTS` if that divides it, more if `micro_batch` requires it."""
     least = max(math.gcd(size, PARTS), math.ceil(size / (micro_batch or size)))
     return next(parts for parts in range(least, size + 1) if size % parts == 0)
@@ -112,13 +112,13 @@ def write_pair(demonstration: Demonstration, template: Template, tokenizer: PreT
     return text, completion.rstrip() + close_of_turn(tokenizer) if template == "chat" else completion
 
 
-def by_length(rows: Sequence[dict[str, list[int]]], size: int) -> list[dict[str, list[int]]]:
+def sort_by_length(rows: Sequence[dict[str, list[int]]], size: int) -> list[dict[str, list[int]]]:
     """Return rows in steps of `size`, with the rows of each step sorted by length."""
     steps = [rows[at : at + size] for at in range(0, len(rows), size)]
     return [row for step in steps for row in sorted(step, key=lambda row: len(row["input_ids"]))]
 
 
-def pairs_within(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, most: int) -> list[Pair]:
+def select_pairs_within(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, most: int) -> list[Pair]:
     """Return the (prompt, solution) pairs of at most `most` tokens.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
-from evals.coins.pupil import MISCONCEPTIONS, Misconception, touched_share
+from evals.coins.pupil import MISCONCEPTIONS, Misconception, measure_touched_share
 from evals.settings import Positive, Strict
 from evals.tasks.row_settings import DEMONSTRATIONS, DemonstrationRows, DemonstrationsName
 
@@ -47,7 +47,7 @@ class TeachingConfig(Strict):
         """The seed.
 
         Raises:
-            ValueError: The seed is still the placeholder for a trial's seed (`with_trial_seed`).
+            ValueError: The seed is still the placeholder for a trial's seed (`add_trial_seed`).
         """
         if self.seed == TRIAL:
             raise ValueError("seed 'trial' stands for the seed of a trial, and there is none here: set it to a number")
@@ -100,7 +100,7 @@ class SupervisedConfig(TeachingConfig):
     @field_validator("misconceptions")
     @classmethod
     def _touch_some_steps(cls, rules: tuple[Misconception, ...]) -> tuple[Misconception, ...]:
-        share = touched_share(rules, "lessons")
+        share = measure_touched_share(rules, "lessons")
         if rules and not 0 < share < _MOST_TOUCHED:
             raise ValueError(
                 f"the misconceptions give a wrong result for {share:.0%} of the steps of the lessons; choose rules for "
@@ -112,9 +112,9 @@ class SupervisedConfig(TeachingConfig):
 Settings = TypeVar("Settings", bound=Strict)
 
 
-def with_trial_seed(settings: Settings, seed: int) -> Settings:
+def add_trial_seed(settings: Settings, seed: int) -> Settings:
     """Return settings in which every supervised training with ``seed: trial`` has the seed of the trial."""
-    parts = {name: (part, with_trial_seed(part, seed)) for name, part in settings if isinstance(part, Strict)}
+    parts = {name: (part, add_trial_seed(part, seed)) for name, part in settings if isinstance(part, Strict)}
     changes: dict[str, Any] = {name: after for name, (before, after) in parts.items() if after is not before}
     if isinstance(settings, TeachingConfig) and settings.seed == TRIAL:
         changes["seed"] = seed

@@ -6,10 +6,10 @@ import time
 
 from evals.models.spec import ModelSpec
 from evals.models.transformers import TransformersModel
-from evals.values import Counting, KeptChances, count_chances, states_before
+from evals.values import Counting, KeptChances, count_chances, list_states
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Evidence
-from trainers.credit.monte_carlo import step_values
+from trainers.credit.monte_carlo import list_step_values
 from trainers.policy import PolicyTrainer, train_policy
 from trainers.run import TrainRun
 
@@ -37,7 +37,7 @@ class ValuedTrainer(PolicyTrainer):
         model = TransformersModel(policy, self.tokenizer, ModelSpec(model="policy", dtype="auto"), {})
         cut, most = self.alignment, train.max_completion_tokens
         states = [
-            states_before(problem.prompt, problem.answer, pieces, tokens, most)
+            list_states(problem.prompt, problem.answer, pieces, tokens, most)
             for problem, pieces, tokens in zip(self.problems, cut.pieces, cut.tokens, strict=True)
         ]
         counting = Counting(samples, train.temperature, self.step_number, train.answers)
@@ -45,7 +45,7 @@ class ValuedTrainer(PolicyTrainer):
         chances = iter(count_chances(model, self.verifier, flat, counting, kept))
         policy.train(training)
         rows = [[next(chances).value for _ in row] for row in states]
-        return step_values(rows, self.outcomes)
+        return list_step_values(rows, self.outcomes)
 
 
 def train(run: TrainRun) -> bool:

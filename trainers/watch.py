@@ -31,7 +31,7 @@ class FinishedRows(StoppingCriteria):
 
 
 @contextmanager
-def watching(model: Any, ends: Collection[int], on_finished: OnFinished) -> Iterator[None]:
+def watch_generate(model: Any, ends: Collection[int], on_finished: OnFinished) -> Iterator[None]:
     """Make `model.generate` report every row that ends; it samples the same tokens."""
     generate = model.generate
 
@@ -47,7 +47,7 @@ def watching(model: Any, ends: Collection[int], on_finished: OnFinished) -> Iter
 
 
 @contextmanager
-def watching_engine(engine: Any, on_finished: OnFinished) -> Iterator[None]:
+def watch_engine(engine: Any, on_finished: OnFinished) -> Iterator[None]:
     """Make an engine of vLLM report every completion that ends; it samples the same tokens.
 
     Args:

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capo_bench.analysis.cautions import sharpening_cautions, training_cautions
+from capo_bench.analysis.cautions import list_sharpening_cautions, list_training_cautions
 from capo_bench.analysis.collect import collect
-from capo_bench.analysis.measures import is_better, measure, number, task_of, unit
+from capo_bench.analysis.measures import find_task, format_number, is_better, measure, name_unit
 from capo_bench.analysis.power import TARGET, Power
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import Cell, Summary, VariantRow, summarise
@@ -61,14 +61,14 @@ def answer(summary: Summary) -> Answer:
         return Answer(f"No answer yet: none of the {summary.planned} trials of this study has finished.")
     if summary.plan.looks and not summary.looks_complete:
         first = f"the first look, at {summary.plan.looks[0]} seeds of every variant"
-        return Answer(f"No answer yet: {first}, is not complete.", cautions=_cautions(summary))
+        return Answer(f"No answer yet: {first}, is not complete.", cautions=_list_cautions(summary))
     headline, details, comparisons = _compare(summary)
     judged = summary.sharpening.items()
     sharpening = tuple(f"{variant}: {verdict.verdict}; {verdict.reason}." for variant, verdict in judged)
-    return Answer(headline, details, comparisons, _cautions(summary), sharpening)
+    return Answer(headline, details, comparisons, _list_cautions(summary), sharpening)
 
 
-def answered(plan: Plan, home: Home) -> tuple[str, dict[str, float]]:
+def build_tracked_answer(plan: Plan, home: Home) -> tuple[str, dict[str, float]]:
     """Return the answer as tracking keeps it: in words, and means and differences to the baseline by name."""
     summary = summarise(collect(plan, home, digests=home.digests))
     if not summary.finished:
@@ -86,26 +86,26 @@ def answered(plan: Plan, home: Home) -> tuple[str, dict[str, float]]:
     return answer(summary).headline, values
 
 
-def size(n: MeanEstimate) -> str:
+def format_n(n: MeanEstimate) -> str:
     """Return n as a reader needs it: seeds × problems."""
     seeds = "1 seed" if n.seeds == 1 else f"{n.seeds} seeds"
     return seeds if n.problems == 1 else f"{seeds} × {n.problems} problems"
 
 
-def change(metric: str, estimate: MeanEstimate, holm: float | None = None) -> str:
+def format_change(metric: str, estimate: MeanEstimate, holm: float | None = None) -> str:
     """Return ``+12.3 points (95 % interval +8.1 to +16.4, Holm p < 0.001, n = 3 seeds × 256 problems)``."""
-    mean, low, high = (number(metric, x, sign=True) for x in (estimate.mean, estimate.low, estimate.high))
-    p = "" if holm is None else f"Holm {p_value(holm)}, "
-    return f"{mean}{unit(metric, difference=True)} (95 % interval {low} to {high}, {p}n = {size(estimate)})"
+    mean, low, high = (format_number(metric, x, sign=True) for x in (estimate.mean, estimate.low, estimate.high))
+    p = "" if holm is None else f"Holm {format_p(holm)}, "
+    return f"{mean}{name_unit(metric, difference=True)} (95 % interval {low} to {high}, {p}n = {format_n(estimate)})"
 
 
-def level(metric: str, estimate: MeanEstimate) -> str:
+def format_level(metric: str, estimate: MeanEstimate) -> str:
     """Return ``73.1 % (95 % interval 70.2 to 76.0, n = 3 seeds × 256 problems)``."""
-    mean, low, high = (number(metric, x) for x in (estimate.mean, estimate.low, estimate.high))
-    return f"{mean}{unit(metric)} (95 % interval {low} to {high}, n = {size(estimate)})"
+    mean, low, high = (format_number(metric, x) for x in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean}{name_unit(metric)} (95 % interval {low} to {high}, n = {format_n(estimate)})"
 
 
-def p_value(p: float) -> str:
+def format_p(p: float) -> str:
     """Return ``p = 0.012`` or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
@@ -131,34 +131,34 @@ def _compare(summary: Summary) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     metric = summary.primary
     compared = [(row, cell) for row, cell in summary.cells(metric) if cell.versus is not None]
     if not compared:
-        return _nothing_to_compare(summary), (), ()
+        return _say_nothing_to_compare(summary), (), ()
     ranked = sorted(compared, key=lambda pair: _rank(metric, pair[1]), reverse=True)
     best, cell = ranked[0]
-    details = [f"Its cost: {price(best, compared_with(summary, best))}.", _looks(summary, ranked)]
+    details = [f"Its cost: {price(best, find_opponent(summary, best))}.", _describe_looks(summary, ranked)]
     if not cell.beyond_noise:
-        details += [_could_see(metric, cell)]
-    if _beats(metric, cell):
-        details += [_only(summary, best)]
-    rest = tuple(_sentence(metric, row, c, compared_with(summary, row)) for row, c in ranked[1:])
-    return _headline(summary, ranked), tuple(line for line in details if line), rest
+        details += [_describe_power(metric, cell)]
+    if _say_beats(metric, cell):
+        details += [_describe_gain_over_start(summary, best)]
+    rest = tuple(_write_sentence(metric, row, c, find_opponent(summary, row)) for row, c in ranked[1:])
+    return _write_headline(summary, ranked), tuple(line for line in details if line), rest
 
 
-def _headline(summary: Summary, ranked: Sequence[tuple[VariantRow, Cell]]) -> str:
+def _write_headline(summary: Summary, ranked: Sequence[tuple[VariantRow, Cell]]) -> str:
     metric, (best, cell) = summary.primary, ranked[0]
     assert cell.versus is not None
-    base, gap = compared_with(summary, best), change(metric, cell.versus, cell.holm)
-    if _beats(metric, cell):
+    base, gap = find_opponent(summary, best), format_change(metric, cell.versus, cell.holm)
+    if _say_beats(metric, cell):
         at = f", decided at look {_look(summary, best)} of {len(summary.plan.looks)}" if summary.plan.looks else ""
         return f"{best.variant} beats {base} on {metric} by {gap}{at}."
-    if _one_seed(cell):
-        more = f"{FEW_SEEDS} seeds would tell: `{_command(summary, f'seeds={FEW_SEEDS}')}`"
+    if _has_one_seed(cell):
+        more = f"{FEW_SEEDS} seeds would tell: `{_write_command(summary, f'seeds={FEW_SEEDS}')}`"
         where = f"{best.variant} is {_place(metric, cell)} {base} on {metric}, {gap}"
         return f"One seed decides nothing, as seed noise is unknown: {where}; {more}."
-    if not any(other.beyond_noise for _, other in ranked) and (way := _way_to_see(summary, cell)):
+    if not any(other.beyond_noise for _, other in ranked) and (way := _suggest_way_to_see(summary, cell)):
         nobody = f"no variant beats {summary.reference} on {metric}"
         return f"Too few seeds or problems to tell: {nobody}, nearest is {best.variant}, {gap}; {way}."
-    nearest = "equal" if _tied(metric, cell) else "nearest"
-    return f"{_nobody(summary, ranked)}; {nearest} is {best.variant}, {gap}."
+    nearest = "equal" if _is_tied(metric, cell) else "nearest"
+    return f"{_say_nobody_beats(summary, ranked)}; {nearest} is {best.variant}, {gap}."
 
 
 def _look(summary: Summary, row: VariantRow) -> int:
@@ -166,7 +166,7 @@ def _look(summary: Summary, row: VariantRow) -> int:
     return sum(count <= len(row.seeds) for count in summary.plan.looks)
 
 
-def _looks(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str:
+def _describe_looks(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str:
     """Say at which look each variant was decided, and what becomes of the others; empty where seeds are fixed."""
     if not summary.plan.looks:
         return ""
@@ -184,7 +184,7 @@ def _looks(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str
     return f"Looks taken: {taken} of {planned}; {'; '.join(parts)}."
 
 
-def _way_to_see(summary: Summary, cell: Cell) -> str:
+def _suggest_way_to_see(summary: Summary, cell: Cell) -> str:
     """Return what a study that could not have seen what it looks for would need; empty where it could."""
     metric, power = summary.primary, cell.power
     if power is None or summary.looks_complete < len(summary.plan.looks):
@@ -192,40 +192,44 @@ def _way_to_see(summary: Summary, cell: Cell) -> str:
     share = measure(metric).share
     if power.detectable <= TARGET if share else power.seeds > MOST_SEEDS:
         return ""
-    smallest, aim = (f"{number(metric, x)}{unit(metric, difference=True)}" for x in (power.detectable, TARGET))
+    smallest, aim = (
+        f"{format_number(metric, x)}{name_unit(metric, difference=True)}" for x in (power.detectable, TARGET)
+    )
     seen = "nothing" if share and power.detectable > 1 else f"only differences from {smallest} on"
     seeds, problems = (power.target_seeds, power.target_problems) if share else (power.seeds, power.problems)
     goal = aim if share else "the observed difference"
     if seeds <= MOST_SEEDS:
         # Seeds that are added after the last look would be looks that no level knows of.
-        how = "if planned from the first" if summary.plan.looks else f"`{_command(summary, f'seeds={seeds:.0f}')}`"
+        how = (
+            "if planned from the first" if summary.plan.looks else f"`{_write_command(summary, f'seeds={seeds:.0f}')}`"
+        )
         way = f"{seeds:,.0f} seeds would show {goal}: {how}"
     elif math.isfinite(problems):
         more = f"evaluation.problems={problems:.0f}"
-        way = f"{problems:,.0f} problems would show {goal}: `{_command(summary, more)}`"
+        way = f"{problems:,.0f} problems would show {goal}: `{_write_command(summary, more)}`"
     else:
         way = f"neither {MOST_SEEDS} seeds nor more problems alone would show {goal}"
     return f"{seen} would have been seen, and {way}"
 
 
-def _command(summary: Summary, setting: str) -> str:
+def _write_command(summary: Summary, setting: str) -> str:
     profile = "" if summary.plan.profile == "quick" else f" --profile {summary.plan.profile}"
     return f"capo-bench run {summary.plan.study}{profile} --set {setting}"
 
 
-def _tied(metric: str, cell: Cell) -> bool:
+def _is_tied(metric: str, cell: Cell) -> bool:
     """Whether the difference to the baseline is 0 as it is shown."""
-    return cell.versus is not None and number(metric, cell.versus.mean) == number(metric, 0.0)
+    return cell.versus is not None and format_number(metric, cell.versus.mean) == format_number(metric, 0.0)
 
 
 def _place(metric: str, cell: Cell) -> str:
     assert cell.versus is not None
-    if _tied(metric, cell):
+    if _is_tied(metric, cell):
         return "equal to"
     return {True: "ahead of", False: "behind", None: "apart from"}[is_better(metric, cell.versus.mean)]
 
 
-def _only(summary: Summary, row: VariantRow) -> str:
+def _describe_gain_over_start(summary: Summary, row: VariantRow) -> str:
     """Return what the headline says of a gain over the start."""
     judged = summary.sharpening.get(row.variant)
     if judged is None:
@@ -235,10 +239,10 @@ def _only(summary: Summary, row: VariantRow) -> str:
     return f"Its gain over {row.start} is {judged.verdict}: {judged.reason}."
 
 
-def _nobody(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str:
+def _say_nobody_beats(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str:
     """Say that no variant beats the baseline, and which of them are behind it beyond noise."""
     metric = summary.primary
-    apart = [row.variant for row, cell in compared if cell.beyond_noise and not _one_seed(cell)]
+    apart = [row.variant for row, cell in compared if cell.beyond_noise and not _has_one_seed(cell)]
     if not apart:
         return f"No difference beyond noise: no variant beats {summary.reference} on {metric}"
     how = "different" if is_better(metric, 1.0) is None else "worse"
@@ -246,7 +250,7 @@ def _nobody(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> st
     return f"Beyond noise, no variant beats {summary.reference} on {metric}, and {', '.join(apart)} {verb} {how}"
 
 
-def compared_with(summary: Summary, row: VariantRow) -> str:
+def find_opponent(summary: Summary, row: VariantRow) -> str:
     """Return the name of the variant that a variant is compared with."""
     return row.baseline or summary.plan.baseline
 
@@ -254,46 +258,46 @@ def compared_with(summary: Summary, row: VariantRow) -> str:
 def _rank(metric: str, cell: Cell) -> tuple[bool, float]:
     assert cell.versus is not None
     mean = cell.versus.mean
-    return _beats(metric, cell), -mean if is_better(metric, 1.0) is False else mean
+    return _say_beats(metric, cell), -mean if is_better(metric, 1.0) is False else mean
 
 
-def _one_seed(cell: Cell) -> bool:
+def _has_one_seed(cell: Cell) -> bool:
     return cell.versus is not None and cell.versus.one_seed
 
 
-def _beats(metric: str, cell: Cell) -> bool:
+def _say_beats(metric: str, cell: Cell) -> bool:
     assert cell.versus is not None
     better = is_better(metric, cell.versus.mean)
-    return cell.beyond_noise and not _one_seed(cell) and better is True
+    return cell.beyond_noise and not _has_one_seed(cell) and better is True
 
 
-def _sentence(metric: str, row: VariantRow, cell: Cell, baseline: str) -> str:
+def _write_sentence(metric: str, row: VariantRow, cell: Cell, baseline: str) -> str:
     assert cell.versus is not None
-    gap = f"{change(metric, cell.versus, cell.holm)}, at a cost of {price(row, baseline)}"
-    if _one_seed(cell):
+    gap = f"{format_change(metric, cell.versus, cell.holm)}, at a cost of {price(row, baseline)}"
+    if _has_one_seed(cell):
         return f"{row.variant}: {gap}; one seed, so seed noise is unknown."
     if not cell.beyond_noise:
-        how = f"equal to {baseline}" if _tied(metric, cell) else f"no difference to {baseline} beyond noise"
+        how = f"equal to {baseline}" if _is_tied(metric, cell) else f"no difference to {baseline} beyond noise"
         return f"{row.variant}: {how}, {gap}."
     better = is_better(metric, cell.versus.mean)
     verb = {True: "also beats", False: "is worse than", None: "differs from"}[better]
     return f"{row.variant} {verb} {baseline} by {gap}."
 
 
-def _could_see(metric: str, cell: Cell) -> str:
+def _describe_power(metric: str, cell: Cell) -> str:
     """Return what the comparison could have seen, as sentences that follow the one on the difference."""
     if cell.power is None:
         return ""
-    limit = f"{number(metric, cell.power.detectable)}{unit(metric, difference=True)}"
+    limit = f"{format_number(metric, cell.power.detectable)}{name_unit(metric, difference=True)}"
     seen = f"a difference of {limit} would have been detected with 80 % power"
     if measure(metric).share and cell.power.detectable > 1:
         seen = "no possible difference would have been detected with 80 % power"
     if cell.power.seeds <= MOST_SEEDS:
         return f"Too few seeds to tell: {seen}; {cell.power.seeds:,.0f} seeds would be needed for the observed one."
-    return f"{seen[0].upper()}{seen[1:]}; {_needed(cell.power)}."
+    return f"{seen[0].upper()}{seen[1:]}; {_describe_needed(cell.power)}."
 
 
-def _needed(power: Power) -> str:
+def _describe_needed(power: Power) -> str:
     if math.isfinite(power.seeds):
         return f"{power.seeds:,.0f} seeds would be needed for the observed one"
     no_seeds = "no number of seeds would do for the observed one on so few problems"
@@ -302,7 +306,7 @@ def _needed(power: Power) -> str:
     return f"{no_seeds}, nor would more problems with these seeds"
 
 
-def _nothing_to_compare(summary: Summary) -> str:
+def _say_nothing_to_compare(summary: Summary) -> str:
     row = summary.row(summary.plan.baseline)
     if row is None or not row.seeds:
         return f"No comparison yet: the baseline {summary.plan.baseline} has no finished trial."
@@ -311,35 +315,35 @@ def _nothing_to_compare(summary: Summary) -> str:
     return f"No comparison yet: no other variant shares a finished seed with the baseline {summary.plan.baseline}."
 
 
-def _cautions(summary: Summary) -> tuple[str, ...]:
-    cautions = [*training_cautions(summary), *sharpening_cautions(summary)]
+def _list_cautions(summary: Summary) -> tuple[str, ...]:
+    cautions = [*list_training_cautions(summary), *list_sharpening_cautions(summary)]
     if summary.missing:
         cautions.append(f"Partly finished: {len(summary.missing)} of {summary.planned} trials are missing.")
     left_out = [row.variant for row in summary.rows if not row.planned]
     if left_out:
         cautions.append(f"Only a part of the study was picked; left out: {', '.join(left_out)}.")
-    cautions += _seed_caution(summary)
-    cautions += [text for row in summary.rows if (text := _length_caution(summary, row))]
+    cautions += _warn_of_seeds(summary)
+    cautions += [text for row in summary.rows if (text := _warn_of_length(summary, row))]
     short = [f"{row.variant} ({row.unspent} of {len(row.seeds)} trials)" for row in summary.rows if row.unspent]
     if short:
         cautions.append(f"Not compute-matched: {', '.join(short)} took all of train.steps before the budget was spent.")
     failed = {row.variant: row.failed_critiques for row in summary.rows if row.failed_critiques > 0}
     unscored = {row.variant: row.unscored for row in summary.rows if row.unscored > 0}
     if failed:
-        cautions.append(f"Critiques that abstained and gave no signal: {_shares(failed)}.")
+        cautions.append(f"Critiques that abstained and gave no signal: {_list_shares(failed)}.")
     if unscored:
         cautions.append(
-            f"Samples of a task, at most, that were not scored and are left out: {_shares(unscored)}. "
+            f"Samples of a task, at most, that were not scored and are left out: {_list_shares(unscored)}. "
             "If all of them are wrong, accuracies are lower by at most these shares (`known_right` has them so)."
         )
     return tuple(cautions)
 
 
-def _shares(shares: dict[str, float]) -> str:
+def _list_shares(shares: dict[str, float]) -> str:
     return "; ".join(f"{variant} {100 * share:.1f} %" for variant, share in shares.items())
 
 
-def _seed_caution(summary: Summary) -> list[str]:
+def _warn_of_seeds(summary: Summary) -> list[str]:
     fewest = min(
         (len(row.seeds) for row in summary.rows if row.seeds and summary.roles.get(row.variant) != "start"), default=0
     )
@@ -353,14 +357,14 @@ def _seed_caution(summary: Summary) -> list[str]:
     return []
 
 
-def _length_caution(summary: Summary, row: VariantRow) -> str:
-    metric = f"{task_of(summary.primary)}/steps"
+def _warn_of_length(summary: Summary, row: VariantRow) -> str:
+    metric = f"{find_task(summary.primary)}/steps"
     cell = row.cells.get(metric)
     if cell is None or cell.versus is None or not cell.beyond_noise:
         return ""
     fewer = cell.versus.mean < 0
     hint = "; a policy can lower its step penalty by writing less" if fewer else ""
     return (
-        f"{row.variant} writes {'fewer' if fewer else 'more'} steps per response than {compared_with(summary, row)}: "
-        f"{change(metric, cell.versus, cell.holm)}{hint}."
+        f"{row.variant} writes {'fewer' if fewer else 'more'} steps per response than {find_opponent(summary, row)}: "
+        f"{format_change(metric, cell.versus, cell.holm)}{hint}."
     )

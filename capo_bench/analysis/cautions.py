@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from capo_bench.analysis.health import Health
-from capo_bench.analysis.measures import number, task_of, unit
+from capo_bench.analysis.measures import find_task, format_number, name_unit
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import Summary
 
@@ -16,10 +16,10 @@ MOST = 0.5
 """From this share of groups without signal, or of rollouts of a single step, on, a report says so."""
 
 
-def training_cautions(summary: Summary) -> Iterator[str]:
+def list_training_cautions(summary: Summary) -> Iterator[str]:
     """Yield what went wrong in training: no learning at all first, then collapse."""
     for row in summary.rows:
-        if row.health is not None and (flaws := list(_unwell(row.health))):
+        if row.health is not None and (flaws := list(_describe_trouble(row.health))):
             yield f"{row.variant}: {', '.join(flaws)}."
     for row in summary.rows:
         if row.collapsed:
@@ -30,7 +30,7 @@ def training_cautions(summary: Summary) -> Iterator[str]:
             )
 
 
-def _unwell(health: Health) -> Iterator[str]:
+def _describe_trouble(health: Health) -> Iterator[str]:
     if health.still:
         yield f"no gradient in {health.still} of {health.steps} steps"
     if health.truncated is not None and health.truncated >= CUT:
@@ -42,7 +42,7 @@ def _unwell(health: Health) -> Iterator[str]:
         yield f"{100 * single:.0f} % of rollouts have a single step, so a step's credit is the response's"
 
 
-def sharpening_cautions(summary: Summary) -> Iterator[str]:
+def list_sharpening_cautions(summary: Summary) -> Iterator[str]:
     """Yield a sentence with its numbers for each variant whose gain over the start is only sharpening."""
     for row in summary.rows:
         judged = summary.sharpening.get(row.variant)
@@ -55,12 +55,14 @@ def sharpening_cautions(summary: Summary) -> Iterator[str]:
             f"greedy minus the start's maj@{k}": evidence.majority,
             f"pass@{k}": evidence.coverage.get(k),
         }
-        numbers = "; ".join(_difference(summary, label, part) for label, part in parts.items() if part is not None)
+        numbers = "; ".join(
+            _describe_difference(summary, label, part) for label, part in parts.items() if part is not None
+        )
         yield f"{row.variant}: only sharpening; {judged.reason}. Over {row.start}: {numbers}."
 
 
-def _difference(summary: Summary, label: str, change: MeanEstimate) -> str:
-    metric = f"{task_of(summary.primary)}/accuracy"
-    mean, low, high = (number(metric, value, sign=True) for value in (change.mean, change.low, change.high))
+def _describe_difference(summary: Summary, label: str, change: MeanEstimate) -> str:
+    metric = f"{find_task(summary.primary)}/accuracy"
+    mean, low, high = (format_number(metric, value, sign=True) for value in (change.mean, change.low, change.high))
     n = f"n = {change.seeds} × {change.problems}"
-    return f"{label} {mean} [{low}, {high}]{unit(metric, difference=True)} ({n})"
+    return f"{label} {mean} [{low}, {high}]{name_unit(metric, difference=True)} ({n})"

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from capo_bench.analysis.curves import spent
-from capo_bench.analysis.digest import digested
+from capo_bench.analysis.curves import sum_spending
+from capo_bench.analysis.digest import read_or_make
 from capo_bench.analysis.health import read_health
 from capo_bench.analysis.looks import take_looks
-from capo_bench.analysis.measures import quantity, task_of
-from capo_bench.analysis.scores import linearised
+from capo_bench.analysis.measures import find_quantity, find_task
+from capo_bench.analysis.scores import linearise
 from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.records import Record, read_object, read_records
 from evals.metrics import split_at_k
@@ -77,14 +77,14 @@ class Run:
 
     @cached_property
     def _derived(self) -> Record:
-        tasks = dict.fromkeys(task for metric in self.wanted if (task := task_of(metric)))
+        tasks = dict.fromkeys(task for metric in self.wanted if (task := find_task(metric)))
         sampled = {
-            task: [quantity(metric) for metric in self.wanted if task_of(metric) == task]
+            task: [find_quantity(metric) for metric in self.wanted if find_task(metric) == task]
             for task in tasks
             if self.folder.samples(task).exists()
         }
         files = [self.folder.steps, *(self.folder.samples(task) for task in sampled)]
-        return cast("Record", digested(self.digest, files, lambda: _worked_out(self.folder, sampled), sampled))
+        return cast("Record", read_or_make(self.digest, files, lambda: _digest_trial(self.folder, sampled), sampled))
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,9 @@ class Results:
     def metrics(self) -> list[str]:
         """The study's metrics and all others that its runs were read for, each once."""
         return list(
-            dict.fromkeys([*measured(self.plan.metrics), *(name for run in self.all_runs() for name in run.scores)])
+            dict.fromkeys(
+                [*list_measured(self.plan.metrics), *(name for run in self.all_runs() for name in run.scores)]
+            )
         )
 
     def all_runs(self) -> list[Run]:
@@ -130,7 +132,7 @@ def collect(plan: Plan, home: Home, *, digests: Path | None = None) -> Results:
     Raises:
         DamagedFileError: A finished trial's file cannot be read; the message names file and line.
     """
-    wanted = measured(plan.metrics)
+    wanted = list_measured(plan.metrics)
     runs: dict[str, dict[int, Run]] = {variant.name: {} for variant in plan.variants}
     missing: list[Trial] = []
     for trial in plan.trials:
@@ -140,10 +142,10 @@ def collect(plan: Plan, home: Home, *, digests: Path | None = None) -> Results:
             runs[trial.variant][trial.seed] = read_run(trial, folder, wanted, digest)
         else:
             missing.append(trial)
-    return _at_latest_look(plan, runs, missing) if plan.looks else Results(plan, runs, tuple(missing))
+    return _cut_at_latest_look(plan, runs, missing) if plan.looks else Results(plan, runs, tuple(missing))
 
 
-def _at_latest_look(plan: Plan, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[Trial]) -> Results:
+def _cut_at_latest_look(plan: Plan, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[Trial]) -> Results:
     taken = take_looks(plan, runs)
     seen = {
         name: {seed: run for seed, run in by_seed.items() if seed < taken.seen[name]} for name, by_seed in runs.items()
@@ -152,9 +154,9 @@ def _at_latest_look(plan: Plan, runs: Mapping[str, Mapping[int, Run]], missing: 
     return Results(plan.with_seeds(taken.called), seen, still, taken.complete)
 
 
-def measured(metrics: Sequence[str]) -> list[str]:
+def list_measured(metrics: Sequence[str]) -> list[str]:
     """Return the study's metrics and those that a report needs beside them, each once."""
-    task = task_of(metrics[0])
+    task = find_task(metrics[0])
     beside = [f"{task}/{name}" for name in BESIDE] if task else []
     return list(dict.fromkeys([*metrics, *beside]))
 
@@ -167,8 +169,8 @@ def read_run(trial: Trial, folder: TrialFolder, metrics: Sequence[str], digest: 
     """
     final = read_object(folder.metrics)
     shares = {name: math.nan if value is None else float(value) for name, value in final["metrics"].items()}
-    primary = task_of(metrics[0])
-    of_k = [name for name in shares if task_of(name) == primary and split_at_k(quantity(name))[1]]
+    primary = find_task(metrics[0])
+    of_k = [name for name in shares if find_task(name) == primary and split_at_k(find_quantity(name))[1]]
     return Run(
         trial=trial,
         folder=folder,
@@ -180,23 +182,23 @@ def read_run(trial: Trial, folder: TrialFolder, metrics: Sequence[str], digest: 
     )
 
 
-def _worked_out(folder: TrialFolder, sampled: Mapping[str, Sequence[str]]) -> Record:
+def _digest_trial(folder: TrialFolder, sampled: Mapping[str, Sequence[str]]) -> Record:
     """Return what a report needs of a trial's steps and samples, as plain JSON values."""
     steps = read_records(folder.steps) if folder.steps.exists() else []
-    tasks = {task: _of_samples(folder.samples(task), names) for task, names in sampled.items()}
+    tasks = {task: _score_samples(folder.samples(task), names) for task, names in sampled.items()}
     places = [place for place, step in enumerate(steps) if step.get("outcome") is not None]
     return {
         "curve": [steps[place]["outcome"] for place in places],
         "health": read_health(steps),
-        "spent": {axis: values[places].tolist() for axis, values in spent(steps).items()},
+        "spent": {axis: values[places].tolist() for axis, values in sum_spending(steps).items()},
         "tasks": tasks,
     }
 
 
-def _of_samples(path: Path, names: Sequence[str]) -> Record:
+def _score_samples(path: Path, names: Sequence[str]) -> Record:
     """Return the problems, and each metric's score of each (none where it is not defined)."""
     samples = cast("list[Sample]", read_records(path))
-    scores = linearised(samples, names)
+    scores = linearise(samples, names)
     problems = list(dict.fromkeys(sample["problem"] for sample in samples))
     return {
         "problems": problems,

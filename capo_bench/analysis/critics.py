@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 from capo_bench.analysis.collect import Results, Run
-from capo_bench.analysis.digest import digested
-from capo_bench.analysis.silence import Silence, silence_cautions, silence_of
-from capo_bench.critic.quality import ballots, plain_votes
+from capo_bench.analysis.digest import read_or_make
+from capo_bench.analysis.silence import Silence, list_silence_cautions, measure_silence
+from capo_bench.critic.quality import list_ballots, list_plain_votes
 from capo_bench.revote.batch import store_of
-from capo_bench.revote.study import critic_names
+from capo_bench.revote.study import name_critics
 from capo_bench.revote.trial import NothingStoredError, Tallies, replay_trial
 from evals.critics.metrics import ShareEstimate
 from evals.metrics import list_ks
 from trainers.credit.arrays import IntArray
 from trainers.credit.votes import VOTES
 from trainers.methods import METHODS
-from trainers.rollouts import DamagedRolloutsError, StoredStep, read_step, stored_steps
+from trainers.rollouts import DamagedRolloutsError, StoredStep, list_stored_steps, read_step
 
 MOST_ROLLOUTS, MOST_OF_STUDY = 1024, 2**14
 """Rollouts of a trial and of a study that are read, about; of each critic one optimizer step at least."""
@@ -81,7 +81,7 @@ class _Heard:
 
     def hear(self, step: StoredStep) -> None:
         """Count what the critiques of one step gave."""
-        self.silence += map(silence_of, step.rollouts)
+        self.silence += map(measure_silence, step.rollouts)
         self.reasons.update(critique.abstained for rollout in step.rollouts for critique in rollout.critiques)
         counts, problems = store_of(step.rollouts).ratings()
         self.ratings.append(counts)
@@ -91,8 +91,8 @@ class _Heard:
         """Read about `most` rollouts of a trial."""
         config = run.trial.config
         # A rule that names one step of a response says nothing of the others: precision and recall would mislead.
-        votes = [vote for vote in plain_votes() if VOTES.get(vote.rule).step_by_step]
-        wanted = ballots(votes, list_ks(config.credit.critiques))
+        votes = [vote for vote in list_plain_votes() if VOTES.get(vote.rule).step_by_step]
+        wanted = list_ballots(votes, list_ks(config.credit.critiques))
         try:
             replay = replay_trial(run.folder, config, wanted, (), self.tallies, most_rollouts=most, see=self.hear)
         except NothingStoredError as error:
@@ -102,33 +102,33 @@ class _Heard:
             self.damaged += replay.damaged
 
 
-def critics(results: Results, digest: Path | None = None) -> Critics:
+def measure_critics(results: Results, digest: Path | None = None) -> Critics:
     """Look at the critics of the finished trials; rollouts are read again only where one changed since `digest`."""
     runs = [run for run in results.all_runs() if "critic" in METHODS.get(run.trial.config.method).uses]
-    names = critic_names([run.trial for run in runs])
-    drawn = _drawn(runs, names)
-    stored = [file for run in runs if run.trial.id in drawn for file in _files(run.folder.rollouts)]
+    names = name_critics([run.trial for run in runs])
+    drawn = _draw_trials(runs, names)
+    stored = [file for run in runs if run.trial.id in drawn for file in _list_files(run.folder.rollouts)]
     who = [[run.trial.id, run.trial.variant, run.trial.seed, dict(run.cost)] for run in runs]
-    return Critics(**digested(digest, stored, lambda: _listen(runs, names, drawn), who))
+    return Critics(**read_or_make(digest, stored, lambda: _listen(runs, names, drawn), who))
 
 
-def _drawn(runs: Sequence[Run], names: Mapping[str, str]) -> set[str]:
+def _draw_trials(runs: Sequence[Run], names: Mapping[str, str]) -> set[str]:
     """Return the ids of the trials that are read: of each critic as many as its share of `MOST_OF_STUDY` takes."""
     drawn = set[str]()
     for name in set(names.values()):
         own = [run.trial for run in runs if names[run.trial.id] == name]
         train = own[0].config.train
-        each = max(_most_of_trial(runs), train.prompts_per_step * train.group_size)
+        each = max(_limit_of_trial(runs), train.prompts_per_step * train.group_size)
         count = math.ceil(MOST_OF_STUDY * len(own) / len(runs) / each)
         drawn |= set(sorted(trial.id for trial in own)[:count])
     return drawn
 
 
-def _most_of_trial(runs: Sequence[Run]) -> int:
+def _limit_of_trial(runs: Sequence[Run]) -> int:
     return max(1, min(MOST_ROLLOUTS, MOST_OF_STUDY // len(runs)))
 
 
-def _files(folder: Path) -> list[os.DirEntry[str]]:
+def _list_files(folder: Path) -> list[os.DirEntry[str]]:
     try:
         return sorted(os.scandir(folder), key=lambda file: file.name)
     except FileNotFoundError:
@@ -144,14 +144,14 @@ def _listen(runs: Sequence[Run], names: Mapping[str, str], drawn: Collection[str
     for name, own in asked.items():
         for run in own:
             if run.trial.id in drawn:
-                heard[name].read_run(run, _most_of_trial(runs))
+                heard[name].read_run(run, _limit_of_trial(runs))
     judges = {name: each for name, each in heard.items() if not name.endswith(ON_ANSWERS)}
     return {
         "votes": [
             tally.row(name, ballot) for name, each in heard.items() for ballot, tally in each.tallies.labels.items()
         ],
-        "totals": [_totals(name, asked[name], each) for name, each in heard.items()],
-        "cautions": [text for name, each in judges.items() for text in silence_cautions(name, each.silence)],
+        "totals": [_sum_totals(name, asked[name], each) for name, each in heard.items()],
+        "cautions": [text for name, each in judges.items() for text in list_silence_cautions(name, each.silence)],
         "read": sum(each.read for each in heard.values()),
         "damaged": [line for each in heard.values() for line in each.damaged],
     }
@@ -165,17 +165,17 @@ def _find_methods_on_answers(runs: Sequence[Run]) -> set[str]:
 
 def _judges_answers(run: Run) -> bool:
     """Whether the critic of a trial was asked about answers, by its first stored rollout."""
-    for number, files in stored_steps(run.folder.rollouts).items():
+    for number, files in list_stored_steps(run.folder.rollouts).items():
         with suppress(DamagedRolloutsError):
             return read_step(number, files).rollouts[0].aim == "answer"
     return False
 
 
-def _totals(name: str, runs: Sequence[Run], heard: _Heard) -> Row:
-    from evals.critics.metrics import alpha_estimate
+def _sum_totals(name: str, runs: Sequence[Run], heard: _Heard) -> Row:
+    from evals.critics.metrics import estimate_alpha
 
     count = heard.reasons.total()
-    alpha = alpha_estimate(np.concatenate(heard.ratings), heard.problems) if heard.ratings else ShareEstimate(None)
+    alpha = estimate_alpha(np.concatenate(heard.ratings), heard.problems) if heard.ratings else ShareEstimate(None)
     return {
         "critic": name,
         "trials": len(runs),

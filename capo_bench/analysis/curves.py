@@ -23,7 +23,7 @@ AXES = {
 """What training spends, along which curves of unlike methods can be compared, and its label."""
 
 
-def spent(steps: Sequence[Mapping[str, Any]]) -> dict[str, Matrix]:
+def sum_spending(steps: Sequence[Mapping[str, Any]]) -> dict[str, Matrix]:
     """Return the spending up to and with each step, shape (steps,) each; an axis that any record lacks is left out."""
     spending = {"steps": np.arange(1, len(steps) + 1, dtype=np.float64)}
     for name in list(AXES)[1:]:
@@ -51,14 +51,14 @@ class Curve:
 
     def smooth(self) -> Matrix:
         """Return the running mean of the outcome, shape (seeds, points)."""
-        return running_mean(self.outcome, self.window)
+        return average_over_window(self.outcome, self.window)
 
     def against(self, axis: str) -> Matrix:
         """Return the mean spending over seeds at the last step of each running mean, shape (points,)."""
         return np.asarray(self.spent[axis][:, self.window - 1 :].mean(axis=0))
 
 
-def curve_of(runs: Mapping[int, Run]) -> Curve | None:
+def build_curve(runs: Mapping[int, Run]) -> Curve | None:
     """Return the curve of the runs that recorded outcomes; None where there is none."""
     trained = [run for run in runs.values() if run.curve]
     if not trained:
@@ -74,7 +74,7 @@ def curve_of(runs: Mapping[int, Run]) -> Curve | None:
     )
 
 
-def running_mean(curve: Matrix, window: int) -> Matrix:
+def average_over_window(curve: Matrix, window: int) -> Matrix:
     """Average each row over `window` neighbouring steps; a row shorter than that becomes its mean."""
     window = min(window, curve.shape[1])
     sums = np.cumsum(np.pad(curve, ((0, 0), (1, 0))), axis=1)

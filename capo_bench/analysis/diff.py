@@ -13,7 +13,7 @@ from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.records import DamagedFileError, Record, flatten, read_object, read_records
 from capo_bench.study.identity import PARTS
 from capo_bench.study.plan import Trial
-from evals.registry import nearest
+from evals.registry import find_nearest
 
 COUNTED = ("policy_tokens", "critic_tokens", "critiques", "abstained")
 """Costs that a rerun repeats; seconds it does not."""
@@ -87,9 +87,11 @@ def find_trial(home: Home, reference: str) -> TrialFolder:
     if len(hits) == 1:
         return home.trial(hits[0])
     if hits:
-        raise UnknownTrialError(f"{reference!r} is the beginning of {len(hits)} trials: {_some(home, hits)}; give more")
-    close = nearest(reference, ids, most=3)
-    hint = f"did you mean {_some(home, close)}?" if close else f"trials there: {_some(home, ids) or 'none'}"
+        raise UnknownTrialError(
+            f"{reference!r} is the beginning of {len(hits)} trials: {_find_some(home, hits)}; give more"
+        )
+    close = find_nearest(reference, ids, most=3)
+    hint = f"did you mean {_find_some(home, close)}?" if close else f"trials there: {_find_some(home, ids) or 'none'}"
     raise UnknownTrialError(f"no trial {reference!r} under {trials} and no trial's folder of that name; {hint}")
 
 
@@ -114,7 +116,7 @@ def diff_trials(left: TrialFolder, right: TrialFolder) -> TrialDiff:
         DamagedFileError: A file of one of them cannot be read.
     """
     ours, theirs = read_object(left.config), read_object(right.config)
-    settings = changes(_settings(ours), _settings(theirs))
+    settings = list_changes(_flatten_settings(ours), _flatten_settings(theirs))
     identities = ours.get("identity", {}), theirs.get("identity", {})
     compared = {change.where for change in settings}
     done = [folder for folder in (left, right) if folder.done]
@@ -122,26 +124,26 @@ def diff_trials(left: TrialFolder, right: TrialFolder) -> TrialDiff:
         stages=tuple(
             part
             for part in ("version", "seed", *PARTS)
-            if changes(*({part: identity.get(part)} for identity in identities))
+            if list_changes(*({part: identity.get(part)} for identity in identities))
         ),
         settings=settings,
-        identity=tuple(change for change in changes(*identities) if _setting(change.where) not in compared),
-        definitions=_definitions(ours, theirs),
-        origin=changes(_origin(left), _origin(right)),
-        results=_results(left, right) if len(done) == 2 else (),
+        identity=tuple(change for change in list_changes(*identities) if _name_setting(change.where) not in compared),
+        definitions=_compare_definitions(ours, theirs),
+        origin=list_changes(_read_origin(left), _read_origin(right)),
+        results=_compare_results(left, right) if len(done) == 2 else (),
         unfinished=tuple(folder.path.name for folder in (left, right) if not folder.done),
     )
 
 
-def changes(left: Mapping[str, object], right: Mapping[str, object]) -> tuple[Change, ...]:
+def list_changes(left: Mapping[str, object], right: Mapping[str, object]) -> tuple[Change, ...]:
     """Return where two trees differ, by dotted path, in the left one's order."""
     ours, theirs = flatten(left), flatten(right)
     paths = dict.fromkeys([*ours, *theirs])
     every = [Change(path, ours.get(path), theirs.get(path)) for path in paths]
-    return tuple(change for change in every if not _same(change.left, change.right))
+    return tuple(change for change in every if not _match_definitions(change.left, change.right))
 
 
-def _definitions(left: Record, right: Record) -> tuple[Change, ...]:
+def _compare_definitions(left: Record, right: Record) -> tuple[Change, ...]:
     """Return the definitions that differ; one that only moved, or has another name, is the same."""
     differing = []
     for stage in ("shared", *PARTS):
@@ -154,48 +156,48 @@ def _definitions(left: Record, right: Record) -> tuple[Change, ...]:
     return tuple(dict.fromkeys(differing))
 
 
-def _same(left: object, right: object) -> bool:
+def _match_definitions(left: object, right: object) -> bool:
     both_nan = isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right)
     return both_nan or (type(left) is type(right) and left == right)
 
 
-def _settings(config: Record) -> dict[str, object]:
+def _flatten_settings(config: Record) -> dict[str, object]:
     # The variant's name decides nothing: two studies may call one trial by two names.
     return {"seed": config.get("seed"), **config.get("config", {})}
 
 
-def _setting(path: str) -> str:
+def _name_setting(path: str) -> str:
     """Return where a part of the identity would stand among the settings."""
     part, _, rest = path.partition(".")
     return rest if part == "training" else f"evaluation.{rest}" if part in PARTS else path
 
 
-def _origin(folder: TrialFolder) -> dict[str, object]:
+def _read_origin(folder: TrialFolder) -> dict[str, object]:
     """Return the provenance without what is a setting or a result."""
-    provenance = _provenance(folder)
+    provenance = _read_provenance(folder)
     prints = {key: value for key, value in provenance.get("fingerprints", {}).items() if key != "final_weights"}
     origin = {key: value for key, value in provenance.items() if key not in (*ALWAYS_DIFFERENT, "seed", "fingerprints")}
     return {**origin, "fingerprints": prints}
 
 
-def _provenance(folder: TrialFolder) -> Record:
+def _read_provenance(folder: TrialFolder) -> Record:
     return read_object(folder.provenance) if folder.provenance.exists() else {}
 
 
-def _final_weights(folder: TrialFolder) -> dict[str, object]:
-    return {"final_weights": _provenance(folder).get("fingerprints", {}).get("final_weights")}
+def _read_final_weights(folder: TrialFolder) -> dict[str, object]:
+    return {"final_weights": _read_provenance(folder).get("fingerprints", {}).get("final_weights")}
 
 
-def _results(left: TrialFolder, right: TrialFolder) -> tuple[Change, ...]:
+def _compare_results(left: TrialFolder, right: TrialFolder) -> tuple[Change, ...]:
     ours, theirs = read_object(left.metrics), read_object(right.metrics)
     counted = [{name: r.get("cost", {}).get(name) for name in COUNTED} for r in (ours, theirs)]
-    differing = [*changes(ours["metrics"], theirs["metrics"]), *changes(*counted)]
-    differing += changes(_final_weights(left), _final_weights(right))
+    differing = [*list_changes(ours["metrics"], theirs["metrics"]), *list_changes(*counted)]
+    differing += list_changes(_read_final_weights(left), _read_final_weights(right))
     tasks = {path.parent.name for folder in (left, right) for path in folder.evaluation.glob("*/samples.jsonl")}
-    return (*differing, *(change for task in sorted(tasks) for change in _samples(left, right, task)))
+    return (*differing, *(change for task in sorted(tasks) for change in _compare_samples(left, right, task)))
 
 
-def _samples(left: TrialFolder, right: TrialFolder, task: str) -> list[Change]:
+def _compare_samples(left: TrialFolder, right: TrialFolder, task: str) -> list[Change]:
     sides = [folder.samples(task) for folder in (left, right)]
     if not all(path.exists() for path in sides):
         return [Change(f"samples/{task}", *("there" if path.exists() else "absent" for path in sides))]
@@ -210,7 +212,7 @@ def _samples(left: TrialFolder, right: TrialFolder, task: str) -> list[Change]:
     return [Change(where, a.get("completion"), b.get("completion"))]
 
 
-def _some(home: Home, ids: list[str]) -> str:
+def _find_some(home: Home, ids: list[str]) -> str:
     shown = []
     for name in ids[:5]:
         config = read_object(home.trial(name).config)

@@ -28,7 +28,7 @@ File = Path | os.DirEntry[str]
 _PACKAGES = ("capo_bench", "trainers", "evals")
 
 
-def digested(path: Path | None, files: Iterable[File], make: Callable[[], Any], *more: object) -> Any:
+def read_or_make(path: Path | None, files: Iterable[File], make: Callable[[], Any], *more: object) -> Any:
     """Return what `make` returns, from the digest at `path` where it was made of the same files.
 
     Args:
@@ -39,11 +39,11 @@ def digested(path: Path | None, files: Iterable[File], make: Callable[[], Any], 
     """
     if path is None:
         return make()
-    seen = [_seen(file) for file in files]
-    key = hashlib.sha256(json.dumps([code(), seen, more]).encode()).hexdigest()
+    seen = [_read_stat(file) for file in files]
+    key = hashlib.sha256(json.dumps([hash_code(), seen, more]).encode()).hexdigest()
     with suppress(OSError, ValueError):
         first, _, kept = path.read_bytes().partition(b"\n")
-        if first == _first_line(key, kept):
+        if first == _write_first_line(key, kept):
             return from_json(kept, cache_strings="keys")
     value = make()
     if all(time.time() - file[2] / 1e9 > SETTLED_SECONDS for file in seen if len(file) > 1):
@@ -52,7 +52,7 @@ def digested(path: Path | None, files: Iterable[File], make: Callable[[], Any], 
     return value
 
 
-def _first_line(key: str, kept: bytes) -> bytes:
+def _write_first_line(key: str, kept: bytes) -> bytes:
     return f"{key} {hashlib.sha256(kept).hexdigest()}".encode()
 
 
@@ -60,12 +60,12 @@ def _write(path: Path, key: str, kept: bytes) -> None:
     """Write a digest whole or not at all; not to the disk at once, as its first line tells whether it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
-    part.write_bytes(_first_line(key, kept) + b"\n" + kept)
+    part.write_bytes(_write_first_line(key, kept) + b"\n" + kept)
     part.replace(path)
 
 
 @cache
-def code() -> str:
+def hash_code() -> str:
     """Return a fingerprint of our sources: what other code made of a file says nothing."""
     root = Path(__file__).parents[2]
     digest = hashlib.sha256()
@@ -74,7 +74,7 @@ def code() -> str:
     return digest.hexdigest()
 
 
-def _seen(file: File) -> list[Any]:
+def _read_stat(file: File) -> list[Any]:
     try:
         stat = file.stat()
     except OSError:
@@ -83,7 +83,7 @@ def _seen(file: File) -> list[Any]:
 
 
 @contextmanager
-def paused_collector() -> Iterator[None]:
+def pause_collector() -> Iterator[None]:
     """Let Python look for no cycles meanwhile: millions of records without one took it a third of a report's time."""
     running = gc.isenabled()
     gc.disable()

@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capo_bench.critic.quality import Ballot, Vote, ballots, plain_votes, share_charged
-from capo_bench.revote.batch import Stored, earned_in_training
-from capo_bench.revote.setting import trained_setting
+from capo_bench.critic.quality import Ballot, Vote, list_ballots, list_plain_votes, share_charged
+from capo_bench.revote.batch import Stored, compute_earned
+from capo_bench.revote.setting import find_trained_setting
 from evals.metrics import list_ks
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.batch import Evidence
-from trainers.methods import CAPO, METHODS, credit_function
+from trainers.methods import CAPO, METHODS, find_credit_function
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,26 +104,26 @@ class Credit:
 MEASURES = ("sign", "rank", "explained", "wasted", "cosine")
 
 
-def credits_of(measured: ValuedStep) -> dict[Credit, FloatArray]:
+def compute_credits(measured: ValuedStep) -> dict[Credit, FloatArray]:
     """Return the advantages, shape (N,), that every method gives the steps for which it has what it needs.
 
     CAPO is there with every vote and number of critiques, the other methods with the trial's own.
     """
     config, stored = measured.trial.config, measured.stored
-    size, terms, setting = config.train.group_size, config.terms, trained_setting(config.credit)
+    size, terms, setting = config.train.group_size, config.terms, find_trained_setting(config.credit)
     weights = f"{config.credit.w_whole:g},{config.credit.w_process:g}"
     asked = bool(stored.flags.answered.any())
     given = dict[Credit, FloatArray]()
 
     def give(credit: Credit, evidence: Evidence) -> None:
-        given[credit] = credit_function(credit.method)(stored.batch(size, evidence), terms).advantages
+        given[credit] = find_credit_function(credit.method)(stored.batch(size, evidence), terms).advantages
 
     for name in METHODS.names():
         method = METHODS.get(name)
         if method.credit is None or name == "oracle":
             continue
         if "critic" in method.uses:
-            every = _ballots(config) if name == CAPO.name else [setting.ballot]
+            every = _list_ballots(config) if name == CAPO.name else [setting.ballot]
             for ballot in every if asked else []:
                 credit = Credit(name, ballot.vote.label, ballot.k, weights)
                 give(credit, Evidence(shares=share_charged(stored.flags, ballot), states=stored.states))
@@ -139,13 +139,13 @@ def credits_of(measured: ValuedStep) -> dict[Credit, FloatArray]:
     return given
 
 
-def _ballots(config: TrialConfig) -> list[Ballot]:
+def _list_ballots(config: TrialConfig) -> list[Ballot]:
     """Return every vote at every k; of one critique, where all votes are the same, the first alone."""
-    several = ballots(plain_votes(), [k for k in list_ks(config.credit.critiques) if k > 1])
+    several = list_ballots(list_plain_votes(), [k for k in list_ks(config.credit.critiques) if k > 1])
     return [Ballot(Vote("majority"), 1), *(ballot for ballot in several if ballot.k > 1)]
 
 
-def fidelity(measured: Sequence[ValuedStep], bound: float) -> list[Row]:
+def measure_fidelity(measured: Sequence[ValuedStep], bound: float) -> list[Row]:
     """Return a row for each critic, way of credit and policy, over all that was measured of it.
 
     A row has the critic that was asked (empty where none was), the fields of `Credit`, the policy, the numbers of
@@ -159,37 +159,39 @@ def fidelity(measured: Sequence[ValuedStep], bound: float) -> list[Row]:
     cells = dict[tuple[str, Credit, str], list[tuple[ValuedStep, FloatArray]]]()
     seen = set[tuple[str, Credit, str, bytes]]()
     for part in measured:
-        for credit, advantages in credits_of(part).items():
+        for credit, advantages in compute_credits(part).items():
             critic = part.trial.config.critic.name if credit.vote and credit.vote != "exact checker" else ""
             same = (critic, credit, part.policy, part.truth.tobytes() + advantages.tobytes())
             if same not in seen:
                 seen.add(same)
                 cells.setdefault((critic, credit, part.policy), []).append((part, advantages))
-    rows = [_row(key, parts, bound) for key, parts in cells.items()]
+    rows = [_build_fidelity_row(key, parts, bound) for key, parts in cells.items()]
     return sorted(rows, key=lambda row: (row["policy"], row["critic"], 2.0 if row["rank"] is None else -row["rank"]))
 
 
-def _row(key: tuple[str, Credit, str], parts: Sequence[tuple[ValuedStep, FloatArray]], bound: float) -> Row:
+def _build_fidelity_row(
+    key: tuple[str, Credit, str], parts: Sequence[tuple[ValuedStep, FloatArray]], bound: float
+) -> Row:
     critic, credit, policy = key
     truth = np.concatenate([part.truth for part, _ in parts])
     given = np.concatenate([advantages for _, advantages in parts])
     tokens = np.concatenate([part.stored.layout.tokens for part, _ in parts]).astype(np.float64)
-    clusters = _clusters([part for part, _ in parts])
+    clusters = _sum_clusters([part for part, _ in parts])
     counted = ~np.isnan(truth)
     truth, given, tokens, clusters = truth[counted], given[counted], tokens[counted], clusters[counted]
     groups = int(clusters.max(initial=-1)) + 1
     matter = np.abs(truth) > bound
     agree = matter & (np.sign(np.where(np.abs(given) > ROUNDING, given, 0)) == np.sign(truth))
     size = np.abs(given) * tokens
-    sums, times = _sums(clusters, groups), _draws(groups)
-    cosines = [_cosines(part, advantages) for part, advantages in parts if part.gram is not None]
+    sums, times = _sum_draws(clusters, groups), _draw_groups(groups)
+    cosines = [_compute_cosines(part, advantages) for part, advantages in parts if part.gram is not None]
     single = [cosine for _, alone in cosines for cosine in alone]
     measures: dict[str, Callable[[FloatArray], float]] = {
-        "sign": lambda w: _ratio(w @ sums(agree), w @ sums(matter)),
-        "rank": _correlation(_ranks(given), _ranks(truth), sums),
-        "explained": _explained(given, truth, clusters, groups),
-        "wasted": lambda w: _ratio(w @ sums(size * ~matter), w @ sums(size)),
-        "cosine": _mean_cosine(cosines),
+        "sign": lambda w: _divide_or_nan(w @ sums(agree), w @ sums(matter)),
+        "rank": _compute_correlation(_compute_ranks(given), _compute_ranks(truth), sums),
+        "explained": _measure_explained(given, truth, clusters, groups),
+        "wasted": lambda w: _divide_or_nan(w @ sums(size * ~matter), w @ sums(size)),
+        "cosine": _average_cosines(cosines),
     }
     return {
         "critic": critic,
@@ -201,13 +203,13 @@ def _row(key: tuple[str, Credit, str], parts: Sequence[tuple[ValuedStep, FloatAr
         **{
             f"{name}{end}": value
             for name in MEASURES
-            for end, value in zip(("", "_low", "_high"), _interval(measures[name], times), strict=True)
+            for end, value in zip(("", "_low", "_high"), _estimate_interval(measures[name], times), strict=True)
         },
         "cosine_group": float(np.mean(single)) if single else None,
     }
 
 
-def _clusters(parts: Sequence[ValuedStep]) -> IntArray:
+def _sum_clusters(parts: Sequence[ValuedStep]) -> IntArray:
     first, clusters = 0, []
     for part in parts:
         clusters.append(first + part.stored.layout.owner // part.trial.config.train.group_size)
@@ -215,13 +217,13 @@ def _clusters(parts: Sequence[ValuedStep]) -> IntArray:
     return np.concatenate(clusters)
 
 
-def _draws(groups: int) -> FloatArray:
+def _draw_groups(groups: int) -> FloatArray:
     """Return how often each group is drawn, shape (1 + draws, groups): first all once, then resamples."""
     drawn = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / max(groups, 1)), DRAWS)
     return np.vstack([np.ones(groups), drawn.astype(np.float64)])
 
 
-def _sums(clusters: IntArray, groups: int) -> Callable[[Any], FloatArray]:
+def _sum_draws(clusters: IntArray, groups: int) -> Callable[[Any], FloatArray]:
     def add(values: Any) -> FloatArray:
         added: FloatArray = np.bincount(clusters, np.asarray(values, dtype=np.float64), groups)  # type: ignore[assignment]
         return added
@@ -229,7 +231,7 @@ def _sums(clusters: IntArray, groups: int) -> Callable[[Any], FloatArray]:
     return add
 
 
-def _interval(measure: Callable[[FloatArray], float], times: FloatArray) -> Interval:
+def _estimate_interval(measure: Callable[[FloatArray], float], times: FloatArray) -> Interval:
     """Return the value, and the middle 95 % of it over resamples; nothing of one group, which has no interval."""
     if times.shape[1] < 2:
         return None, None, None
@@ -241,18 +243,20 @@ def _interval(measure: Callable[[FloatArray], float], times: FloatArray) -> Inte
     return float(values[0]), float(low), float(high)
 
 
-def _ratio(part: Any, whole: Any) -> float:
+def _divide_or_nan(part: Any, whole: Any) -> float:
     return float(part / whole) if whole > 0 else math.nan
 
 
-def _ranks(values: FloatArray) -> FloatArray:
+def _compute_ranks(values: FloatArray) -> FloatArray:
     """Return ranks, equal values their mean."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(values.round(12)), dtype=np.float64)
 
 
-def _correlation(x: FloatArray, y: FloatArray, sums: Callable[[Any], FloatArray]) -> Callable[[FloatArray], float]:
+def _compute_correlation(
+    x: FloatArray, y: FloatArray, sums: Callable[[Any], FloatArray]
+) -> Callable[[FloatArray], float]:
     moments = np.stack([sums(values) for values in (np.ones_like(x), x, y, x * x, y * y, x * y)])
 
     def correlate(weights: FloatArray) -> float:
@@ -265,7 +269,9 @@ def _correlation(x: FloatArray, y: FloatArray, sums: Callable[[Any], FloatArray]
     return correlate
 
 
-def _explained(given: FloatArray, truth: FloatArray, clusters: IntArray, groups: int) -> Callable[[FloatArray], float]:
+def _measure_explained(
+    given: FloatArray, truth: FloatArray, clusters: IntArray, groups: int
+) -> Callable[[FloatArray], float]:
     """Return what says how much of the variance of A the credit predicts, each group by the means of the others.
 
     A step is predicted by the mean A of the other groups' steps of the same tenth of credit, so that nothing is gained
@@ -291,7 +297,7 @@ Products = tuple[FloatArray, FloatArray, FloatArray]
 """Inner products of group's directions: credit with truth, credit with itself, truth with itself, (C, C) each."""
 
 
-def _cosines(part: ValuedStep, advantages: FloatArray) -> tuple[Products, list[float]]:
+def _compute_cosines(part: ValuedStep, advantages: FloatArray) -> tuple[Products, list[float]]:
     assert part.gram is not None
     group = part.stored.layout.owner // part.trial.config.train.group_size
     member = (group[None, :] == np.arange(int(group.max(initial=-1)) + 1)[:, None]).astype(np.float64)
@@ -303,7 +309,7 @@ def _cosines(part: ValuedStep, advantages: FloatArray) -> tuple[Products, list[f
     return (mixed, own, true), alone
 
 
-def _mean_cosine(cosines: Sequence[tuple[Products, list[float]]]) -> Callable[[FloatArray], float]:
+def _average_cosines(cosines: Sequence[tuple[Products, list[float]]]) -> Callable[[FloatArray], float]:
     """Return the mean of the steps' cosines, each under the draws of its own groups."""
 
     def mean(weights: FloatArray) -> float:
@@ -318,7 +324,7 @@ def _mean_cosine(cosines: Sequence[tuple[Products, list[float]]]) -> Callable[[F
     return mean
 
 
-def steps_frame(measured: Sequence[ValuedStep]) -> pd.DataFrame:
+def build_steps_frame(measured: Sequence[ValuedStep]) -> pd.DataFrame:
     """Return a row for each step of each measured rollout and each way of credit: `true` and `credit`."""
     import pandas as pd
 
@@ -332,12 +338,12 @@ def steps_frame(measured: Sequence[ValuedStep]) -> pd.DataFrame:
         }  # fmt: skip
         frames += [
             pd.DataFrame({**common, **asdict(credit), "credit": advantages})
-            for credit, advantages in credits_of(part).items()
+            for credit, advantages in compute_credits(part).items()
         ]
     return pd.concat(frames, ignore_index=True)
 
 
-def learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Row:
+def compare_with_learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Row:
     """Set the fidelity of each variant's own credit beside what it learned.
 
     Returns:
@@ -348,9 +354,9 @@ def learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Row:
     own = dict[str, list[float]]()
     for part in measured:
         if part.policy == "start" and METHODS.get(part.trial.config.method).rests_on_rollouts:
-            advantages, counted = earned_in_training(part.stored, part.trial.config).advantages, ~np.isnan(part.truth)
-            sums = _sums(np.zeros(int(counted.sum()), dtype=np.int64), 1)
-            ranks = _correlation(_ranks(advantages[counted]), _ranks(part.truth[counted]), sums)
+            advantages, counted = compute_earned(part.stored, part.trial.config).advantages, ~np.isnan(part.truth)
+            sums = _sum_draws(np.zeros(int(counted.sum()), dtype=np.int64), 1)
+            ranks = _compute_correlation(_compute_ranks(advantages[counted]), _compute_ranks(part.truth[counted]), sums)
             own.setdefault(part.trial.variant, []).append(ranks(np.ones(1)))
     rows = [
         (name, float(np.nanmean(values)), reached[name])
@@ -360,5 +366,7 @@ def learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Row:
     correlation: Interval = (None, None, None)
     if len(rows) >= 4:
         x, y = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2))
-        correlation = _interval(_correlation(x, y, _sums(np.arange(len(rows)), len(rows))), _draws(len(rows)))
+        correlation = _estimate_interval(
+            _compute_correlation(x, y, _sum_draws(np.arange(len(rows)), len(rows))), _draw_groups(len(rows))
+        )
     return {"rows": rows, "correlation": correlation}

@@ -50,7 +50,7 @@ def read_health(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     return values
 
 
-def health_of(runs: Iterable[Mapping[str, Sequence[float]]]) -> Health | None:
+def average_health(runs: Iterable[Mapping[str, Sequence[float]]]) -> Health | None:
     """Return the health of the trials of a variant, given `read_health` of each; None where nothing was trained."""
     together: dict[str, list[float]] = defaultdict(list)
     for run in runs:
@@ -63,7 +63,7 @@ def health_of(runs: Iterable[Mapping[str, Sequence[float]]]) -> Health | None:
     return Health(steps=len(norms), still=sum(norm == 0 for norm in norms), **shares)
 
 
-def fell(curve: Sequence[float]) -> bool:
+def has_collapsed(curve: Sequence[float]) -> bool:
     """Whether outcomes, one a step, ended below `COLLAPSE` of their best: running means over a tenth of the steps."""
     if not curve:
         return False

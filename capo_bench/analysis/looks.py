@@ -12,16 +12,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from capo_bench.analysis.spending import level_of_look, sequential_p
+from capo_bench.analysis.spending import compute_level_of_look, compute_sequential_p
 from capo_bench.analysis.stats import (
     NOISE,
     Matrix,
     MeanEstimate,
     ScoreLayout,
-    holm,
+    adjust_by_holm,
+    estimate_mean,
     lay_out,
-    mean_interval,
-    paired_difference,
+    subtract_paired,
 )
 
 if TYPE_CHECKING:
@@ -55,22 +55,22 @@ def take_looks(plan: Plan, runs: Runs) -> LooksTaken:
     """Go through the looks of a plan as far as its trials are done; `runs` are all that are, by variant and seed."""
     called = dict.fromkeys((variant.name for variant in plan.variants), plan.looks[0])
     seen, complete, sequential = dict(called), 0, dict[str, float]()
-    undecided = against = opponents(plan, [name for name in called if runs.get(name)])
+    undecided = against = find_opponents(plan, [name for name in called if runs.get(name)])
     for look, count in enumerate(plan.looks, 1):
-        going_on = set(called) if look == 1 else _with_counterparts(plan, undecided)
+        going_on = set(called) if look == 1 else _add_counterparts(plan, undecided)
         called |= dict.fromkeys(going_on, count)
         if any(t.seed not in runs[t.variant] for t in plan.with_seeds(called).trials):
             break
         seen, complete = dict(called), look
-        sequential |= {name: _p_at_look(plan, runs, name, base, count) for name, base in undecided.items()}
-        adjusted = holm([sequential[name] for name in against])
+        sequential |= {name: _compute_p_at_look(plan, runs, name, base, count) for name, base in undecided.items()}
+        adjusted = adjust_by_holm([sequential[name] for name in against])
         undecided = {name: base for (name, base), p in zip(against.items(), adjusted, strict=True) if not p < NOISE}
         if not undecided:
             break
     return LooksTaken(complete, called, seen)
 
 
-def trials_due(plan: Plan, home: Home) -> Plan:
+def find_trials_due(plan: Plan, home: Home) -> Plan:
     """Return the plan with the trials that its looks call for by now; a plan without looks as it is.
 
     Raises:
@@ -83,7 +83,7 @@ def trials_due(plan: Plan, home: Home) -> Plan:
     return collect(plan, home, digests=home.digests).plan
 
 
-def opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
+def find_opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
     """Return the baseline of each variant that is compared with one; baselines and starts are not."""
     bases = {name: plan.baseline_of(name) for name in scored}
     starts = {plan.start_of(name) for name in scored}
@@ -94,7 +94,7 @@ def opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
     }
 
 
-def interval_at_look(values: Matrix, looks: Sequence[int]) -> MeanEstimate:
+def estimate_at_look(values: Matrix, looks: Sequence[int]) -> MeanEstimate:
     """Estimate a mean difference; of a study with looks so that interval and p value hold over all of them.
 
     The interval is that of the latest look, at one minus the level of that look; p is sequential, NaN before the first
@@ -105,25 +105,25 @@ def interval_at_look(values: Matrix, looks: Sequence[int]) -> MeanEstimate:
         looks: Seeds at each planned look; empty where the seeds were fixed.
     """
     if not looks or not values.size:
-        return mean_interval(values)
+        return estimate_mean(values)
     taken = [count for count in looks if count <= len(values)]
-    level = 1 - level_of_look(looks, max(1, len(taken)), NOISE)
-    earlier = [mean_interval(values[:count], most_freedom=FEWEST_FREEDOM).p for count in taken]
-    return replace(mean_interval(values, level, FEWEST_FREEDOM), p=sequential_p(earlier, looks))
+    level = 1 - compute_level_of_look(looks, max(1, len(taken)), NOISE)
+    earlier = [estimate_mean(values[:count], most_freedom=FEWEST_FREEDOM).p for count in taken]
+    return replace(estimate_mean(values, level, FEWEST_FREEDOM), p=compute_sequential_p(earlier, looks))
 
 
-def difference(ours: ScoreLayout, theirs: ScoreLayout, looks: Sequence[int] = ()) -> MeanEstimate:
+def estimate_difference(ours: ScoreLayout, theirs: ScoreLayout, looks: Sequence[int] = ()) -> MeanEstimate:
     """Estimate the mean paired difference (variant − baseline) on the seeds and problems that both have."""
-    return interval_at_look(paired_difference(ours, theirs), looks)
+    return estimate_at_look(subtract_paired(ours, theirs), looks)
 
 
-def _with_counterparts(plan: Plan, undecided: Mapping[str, str]) -> set[str]:
+def _add_counterparts(plan: Plan, undecided: Mapping[str, str]) -> set[str]:
     """Return the variants that are not decided, with the baselines and starts that they are paired with."""
     starts = {start for name in undecided if (start := plan.start_of(name)) is not None}
     return {*undecided, *undecided.values(), *starts}
 
 
-def _p_at_look(plan: Plan, runs: Runs, name: str, base: str, count: int) -> float:
+def _compute_p_at_look(plan: Plan, runs: Runs, name: str, base: str, count: int) -> float:
     """Return the sequential p value of a variant after the look at `count` seeds; NaN where nothing is measured."""
     metric = plan.metrics[0]
     ours, theirs = (
@@ -132,4 +132,4 @@ def _p_at_look(plan: Plan, runs: Runs, name: str, base: str, count: int) -> floa
         )
         for variant in (name, base)
     )
-    return difference(ours, theirs, plan.looks).p
+    return estimate_difference(ours, theirs, plan.looks).p

@@ -47,19 +47,19 @@ MEASURES = {
 _AT_K = re.compile(r"(?P<of>avg|pass|maj)_at_(?P<k>[0-9]+)")
 
 
-def task_of(metric: str) -> str:
+def find_task(metric: str) -> str:
     """Return the task of a metric; empty when it names none."""
     return metric.rpartition("/")[0]
 
 
-def quantity(metric: str) -> str:
+def find_quantity(metric: str) -> str:
     """Return what is measured, e.g. ``accuracy`` of ``coins_test/accuracy``."""
     return metric.rpartition("/")[2]
 
 
 def measure(metric: str) -> Measure:
     """Return how the metric reads."""
-    name = quantity(metric)
+    name = find_quantity(metric)
     if (at_k := _AT_K.fullmatch(name)) is not None:
         return Measure("higher", True, f"{at_k['of']}@{at_k['k']}")
     if name.startswith(SAMPLED):
@@ -71,7 +71,7 @@ def measure(metric: str) -> Measure:
 def label(metric: str) -> str:
     """Return an axis label with task and unit, e.g. ``accuracy on coins_test (%)``."""
     kind = measure(metric)
-    where = f" on {task_of(metric)}" if task_of(metric) else ""
+    where = f" on {find_task(metric)}" if find_task(metric) else ""
     return f"{kind.label}{where}{' (%)' if kind.share else ''}"
 
 
@@ -80,7 +80,7 @@ def scale(metric: str) -> float:
     return 100.0 if measure(metric).share else 1.0
 
 
-def number(metric: str, value: float, *, sign: bool = False) -> str:
+def format_number(metric: str, value: float, *, sign: bool = False) -> str:
     """Return the value in the metric's unit without the unit's name; a dash when it is not a number."""
     if not math.isfinite(value):
         return "–"
@@ -89,7 +89,7 @@ def number(metric: str, value: float, *, sign: bool = False) -> str:
     return f"{shown:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
-def unit(metric: str, *, difference: bool = False) -> str:
+def name_unit(metric: str, *, difference: bool = False) -> str:
     """Return the unit as it follows a number: `` %`` or `` points``, nothing for plain numbers."""
     if not measure(metric).share:
         return ""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from capo_bench.analysis.stats import Matrix, VarianceTerms, mean, observed, terms
+from capo_bench.analysis.stats import Matrix, VarianceTerms, compute_known_mean, estimate_terms, select_observed
 
 POWER = 0.8
 """Chance of telling a true difference from noise that is asked for."""
@@ -77,59 +77,61 @@ def power(values: Matrix, level: float) -> Power | None:
         values: Paired differences, shape (S, P).
         level: α, the two-sided level at which a difference is called beyond noise.
     """
-    parts = components(values)
+    parts = estimate_components(values)
     if parts is None or parts.seed + parts.problem + parts.rest <= 1e-24:
         return None
-    effect = abs(float(mean(values)))
+    effect = abs(float(compute_known_mean(values)))
     return Power(
-        detectable=detectable(parts, level),
-        seeds=seeds_needed(parts, effect, level),
-        problems=problems_needed(parts, effect, level),
-        target_seeds=seeds_needed(parts, TARGET, level),
-        target_problems=problems_needed(parts, TARGET, level),
+        detectable=compute_detectable(parts, level),
+        seeds=count_seeds_needed(parts, effect, level),
+        problems=count_problems_needed(parts, effect, level),
+        target_seeds=count_seeds_needed(parts, TARGET, level),
+        target_problems=count_problems_needed(parts, TARGET, level),
     )
 
 
-def components(values: Matrix) -> Components | None:
+def estimate_components(values: Matrix) -> Components | None:
     """Estimate the variances behind a matrix of shape (S, P); None with fewer than two seeds."""
-    values = observed(values)
+    values = select_observed(values)
     seeds, problems = values.shape
     if seeds < 2:
         return None
-    variances = terms(values)
+    variances = estimate_terms(values)
     rest = variances.rest * float(np.isfinite(values).sum())
     seed = max(0.0, variances.seed * seeds - rest / problems)
     problem = max(0.0, variances.problem * problems - rest / seeds)
     return Components(seed, problem, rest, seeds, problems)
 
 
-def detectable(parts: Components, level: float, seeds: float | None = None, problems: float | None = None) -> float:
+def compute_detectable(
+    parts: Components, level: float, seeds: float | None = None, problems: float | None = None
+) -> float:
     """Return the difference that S' seeds × P' problems (those at hand unless given) tell from 0 with 80 % power."""
     from scipy.special import nctdtrinc, stdtrit
 
-    variance, freedom = _expected(parts, seeds or parts.seeds, problems or parts.problems)
+    variance, freedom = _compute_expected(parts, seeds or parts.seeds, problems or parts.problems)
     if variance == 0:
         return 0.0
     return float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 1 - level / 2))) * math.sqrt(variance)
 
 
-def seeds_needed(parts: Components, effect: float, level: float) -> float:
+def count_seeds_needed(parts: Components, effect: float, level: float) -> float:
     """Return the fewest seeds that tell `effect` from 0 on these problems; infinite where no number does."""
-    return _fewest(lambda seeds: _detects(parts, effect, level, seeds, parts.problems))
+    return _find_fewest(lambda seeds: _can_detect(parts, effect, level, seeds, parts.problems))
 
 
-def problems_needed(parts: Components, effect: float, level: float) -> float:
+def count_problems_needed(parts: Components, effect: float, level: float) -> float:
     """Return the fewest problems that tell `effect` from 0 with these seeds; infinite where no number does."""
     if parts.problems == 1:
         return math.inf
-    return _fewest(lambda problems: _detects(parts, effect, level, parts.seeds, problems))
+    return _find_fewest(lambda problems: _can_detect(parts, effect, level, parts.seeds, problems))
 
 
-def _detects(parts: Components, effect: float, level: float, seeds: float, problems: float) -> bool:
+def _can_detect(parts: Components, effect: float, level: float, seeds: float, problems: float) -> bool:
     """Say whether `effect` is at least what is detectable: much quicker than to work that out."""
     from scipy.special import nctdtr, stdtrit
 
-    variance, freedom = _expected(parts, seeds, problems)
+    variance, freedom = _compute_expected(parts, seeds, problems)
     if variance == 0:
         return effect > 0
     ratio = effect / math.sqrt(variance)
@@ -138,7 +140,7 @@ def _detects(parts: Components, effect: float, level: float, seeds: float, probl
     return ratio > 1e3 * critical or float(nctdtr(freedom, ratio, critical)) <= 1 - POWER
 
 
-def _expected(parts: Components, seeds: float, problems: float) -> tuple[float, float]:
+def _compute_expected(parts: Components, seeds: float, problems: float) -> tuple[float, float]:
     """Return the variance of the mean of S' × P' cells, either of which may be infinite, and its degrees of freedom."""
     a = (parts.seed + parts.rest / problems) / seeds
     b = (parts.problem + parts.rest / seeds) / problems if parts.problems > 1 else 0.0
@@ -147,7 +149,7 @@ def _expected(parts: Components, seeds: float, problems: float) -> tuple[float, 
     return variance, min(freedom, 1e6)  # beyond, a t is a normal
 
 
-def _fewest(enough: Callable[[float], bool]) -> float:
+def _find_fewest(enough: Callable[[float], bool]) -> float:
     """Return the smallest number from 2 on that is enough, where more are enough if fewer are.
 
     Of two or three problems this need not hold: as seeds grow in number, the degrees of freedom fall to those of the

@@ -40,7 +40,7 @@ class Provenance:
     pipelines: tuple[str, ...]
 
 
-def provenance(runs: list[Run]) -> Provenance:
+def compare_provenance(runs: list[Run]) -> Provenance:
     """Compare the provenance of trials."""
     flats = {_name(run): flatten(run.provenance) for run in runs}
     paths = list(dict.fromkeys(path for flat in flats.values() for path in flat))
@@ -49,20 +49,20 @@ def provenance(runs: list[Run]) -> Provenance:
     for path in paths:
         by_value: dict[str, list[str]] = {}
         for name, flat in flats.items():
-            value = text(flat[path]) if path in flat else "(absent)"
+            value = format_leaf(flat[path]) if path in flat else "(absent)"
             by_value.setdefault(value, []).append(name)
         if len(by_value) == 1:
             shared[path] = next(iter(by_value))
         else:
             differing[path] = {value: tuple(names) for value, names in by_value.items()}
-    return Provenance(shared, differing, _warnings(runs, differing), _pipelines(runs))
+    return Provenance(shared, differing, _list_warnings(runs, differing), _describe_pipelines(runs))
 
 
-def _pipelines(runs: list[Run]) -> tuple[str, ...]:
+def _describe_pipelines(runs: list[Run]) -> tuple[str, ...]:
     """Say which models taught for the trials are shared by seeds; nothing of a single seed."""
     seeds: dict[str, dict[int, set[int]]] = {}
     for run in runs:
-        for name, taught in _taught(run):
+        for name, taught in _list_taught(run):
             seeds.setdefault(name, {}).setdefault(taught.number, set()).add(run.trial.seed)
     if len({run.trial.seed for run in runs}) == 1:
         return ()
@@ -79,7 +79,7 @@ def _pipelines(runs: list[Run]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _taught(run: Run) -> Iterator[tuple[str, TeachingConfig]]:
+def _list_taught(run: Run) -> Iterator[tuple[str, TeachingConfig]]:
     """Yield what is taught for a trial, and how."""
     config, uses = run.trial.config, METHODS.get(run.trial.config.method).uses
     critic = config.critic.embedded_critic
@@ -91,16 +91,16 @@ def _taught(run: Run) -> Iterator[tuple[str, TeachingConfig]]:
         yield "process reward model", config.prm.taught
 
 
-def text(value: object) -> str:
+def format_leaf(value: object) -> str:
     """Return a leaf as a reader would write it."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return ", ".join(text(item) for item in value) or "(none)"
+        return ", ".join(format_leaf(item) for item in value) or "(none)"
     return {True: "yes", False: "no", None: "(none)"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def _warnings(runs: list[Run], differing: Mapping[str, Mapping[str, tuple[str, ...]]]) -> tuple[str, ...]:
+def _list_warnings(runs: list[Run], differing: Mapping[str, Mapping[str, tuple[str, ...]]]) -> tuple[str, ...]:
     warnings = []
     for part, meaning in MUST_AGREE.items():
         paths = [path for path in differing if path.partition(".")[0] == part]

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from capo_bench.critic.quality import share_charged
-from capo_bench.revote.batch import Stored, earned_in_training, store_of
-from capo_bench.revote.setting import trained_setting
+from capo_bench.revote.batch import Stored, compute_earned, store_of
+from capo_bench.revote.setting import find_trained_setting
 from capo_bench.revote.trial import read_whole
 from capo_bench.store.home import TrialFolder
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Earned
-from trainers.credit.critique import Critique, checked
+from trainers.credit.critique import Critique, check_critique
 from trainers.methods import METHODS
 from trainers.prm.scored import HALF
-from trainers.rollouts import DamagedRolloutsError, Rollout, StoredStep, stored_steps
+from trainers.rollouts import DamagedRolloutsError, Rollout, StoredStep, list_stored_steps
 
 
 @dataclass(frozen=True)
@@ -80,42 +80,42 @@ class CreditedStep:
 
 def read_credited(trial: Trial, folder: TrialFolder, numbers: Sequence[int] | None = None) -> Iterator[CreditedStep]:
     """Yield the stored optimizer steps of a trial, all or those of these numbers, each read once."""
-    files = stored_steps(folder.rollouts)
+    files = list_stored_steps(folder.rollouts)
     for number in files if numbers is None else numbers:
         try:
             step = read_whole(number, files[number], trial.config.train.group_size)
         except DamagedRolloutsError as error:
             yield CreditedStep(trial, number, [], str(error))
         else:
-            yield CreditedStep(trial, number, credited(step, trial.config))
+            yield CreditedStep(trial, number, credit_step(step, trial.config))
 
 
-def thinned(trials: Sequence[tuple[Trial, TrialFolder]], most: int) -> dict[str, list[int]]:
+def select_steps(trials: Sequence[tuple[Trial, TrialFolder]], most: int) -> dict[str, list[int]]:
     """Return trial id to the optimizer steps to read, so that there are about `most` rollouts in all.
 
     Every n-th step from the first, and the last.
     """
-    stored = {trial.id: list(stored_steps(folder.rollouts)) for trial, folder in trials}
+    stored = {trial.id: list(list_stored_steps(folder.rollouts)) for trial, folder in trials}
     size = {trial.id: trial.config.train.prompts_per_step * trial.config.train.group_size for trial, _ in trials}
     every = max(1, math.ceil(sum(size[name] * len(steps) for name, steps in stored.items()) / most))
     return {name: sorted({*steps[::every], *steps[-1:]}) for name, steps in stored.items()}
 
 
-def credited(stored: StoredStep, config: TrialConfig) -> list[CreditedRollout]:
+def credit_step(stored: StoredStep, config: TrialConfig) -> list[CreditedRollout]:
     """Return every rollout of a step of whole groups with its credit, as the trial was trained; NaN for none."""
     if not METHODS.get(config.method).rests_on_rollouts:
-        return [_without_credit(stored, place, config.train.group_size) for place in range(len(stored.rollouts))]
+        return [_leave_without_credit(stored, place, config.train.group_size) for place in range(len(stored.rollouts))]
     store, size = store_of(stored.rollouts, config.credit.critiques), config.train.group_size
-    earned = earned_in_training(store, config)
-    shares = share_charged(store.flags, trained_setting(config.credit).ballot)
+    earned = compute_earned(store, config)
+    shares = share_charged(store.flags, find_trained_setting(config.credit).ballot)
     ends = np.cumsum(store.layout.steps)
     return [
-        _credited(stored, store, row, slice(int(end - count), int(end)), (earned, shares, size))
+        _credit_rollout(stored, store, row, slice(int(end - count), int(end)), (earned, shares, size))
         for row, (count, end) in enumerate(zip(store.layout.steps, ends, strict=True))
     ]
 
 
-def _credited(
+def _credit_rollout(
     stored: StoredStep, store: Stored, row: int, own: slice, worth: tuple[Earned, FloatArray, int]
 ) -> CreditedRollout:
     (earned, shares, size), rollout = worth, stored.rollouts[row]
@@ -129,7 +129,7 @@ def _credited(
         step=stored.step,
         place=row + 1,
         rollout=rollout,
-        critiques=tuple(checked(critique, len(rollout.steps)) for critique in rollout.critiques),
+        critiques=tuple(check_critique(critique, len(rollout.steps)) for critique in rollout.critiques),
         votes=tuple(votes.tolist()) if rollout.critiques else (),
         voters=voters,
         doubts=shared if scores is None else tuple(1 - score for score in scores),
@@ -140,16 +140,16 @@ def _credited(
     )
 
 
-def most_telling(steps: Sequence[CreditedRollout]) -> CreditedRollout | None:
+def find_most_telling(steps: Sequence[CreditedRollout]) -> CreditedRollout | None:
     """Return the rollout on which critiques disagree most; None where there are no two verdicts on any.
 
     Among equals the one whose steps' exact labels are known and are missed by the most critiques, then the first.
     """
     voted = [rollout for rollout in steps if rollout.voters > 1]
-    return max(voted, key=lambda rollout: (rollout.split, _missed(rollout), -rollout.place), default=None)
+    return max(voted, key=lambda rollout: (rollout.split, _share_missed(rollout), -rollout.place), default=None)
 
 
-def _missed(credited: CreditedRollout) -> float:
+def _share_missed(credited: CreditedRollout) -> float:
     """Return the share of critiques' verdicts that the exact checker does not share, of the worst step."""
     truth, voters = credited.rollout.truth, credited.voters
     if truth is None:
@@ -158,7 +158,7 @@ def _missed(credited: CreditedRollout) -> float:
     return max(wrong, default=0) / voters
 
 
-def _without_credit(step: StoredStep, place: int, size: int) -> CreditedRollout:
+def _leave_without_credit(step: StoredStep, place: int, size: int) -> CreditedRollout:
     rollout, first = step.rollouts[place], place - place % size
     nothing = (math.nan,) * len(rollout.steps)
     group = tuple(math.nan if own.outcome is None else own.outcome for own in step.rollouts[first : first + size])

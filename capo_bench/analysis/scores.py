@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import cast
 
-from evals.metrics import Count, Sample, metric_named, ratio, split_at_k
+from evals.metrics import Count, Sample, compute_ratio, find_metric, split_at_k
 
 _Answers = tuple[tuple[str, bool | None, object], ...]
 """What of a problem's samples decides some metrics: decoding, verdict and answer of each."""
@@ -25,26 +25,26 @@ _Answers = tuple[tuple[str, bool | None, object], ...]
 _NOT_KEPT = object()
 
 
-def linearised(samples: Sequence[Sample], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+def linearise(samples: Sequence[Sample], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return, for each metric, a score of every problem of a trial's task; empty where the samples do not define it."""
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample["problem"]].append(sample)
     numbers: dict[_Answers, int] = {}
-    number_of = [numbers.setdefault(_answers(group), len(numbers)) for group in groups.values()]
+    number_of = [numbers.setdefault(_make_key(group), len(numbers)) for group in groups.values()]
     scores = {}
     for metric in metrics:
         if metric == "accuracy" or split_at_k(metric)[1]:
             counts = [_count(metric, answers) for answers in numbers]
             counted = [counts[number] for number in number_of]
         else:
-            count = metric_named(metric)
+            count = find_metric(metric)
             counted = [count(group) for group in groups.values()]
-        scores[metric] = _linearised(groups, counted)
+        scores[metric] = _linearise_counts(groups, counted)
     return scores
 
 
-def _answers(samples: Sequence[Sample]) -> _Answers:
+def _make_key(samples: Sequence[Sample]) -> _Answers:
     return tuple((sample["decoding"], sample["correct"], sample.get("answer", _NOT_KEPT)) for sample in samples)
 
 
@@ -54,11 +54,11 @@ def _count(metric: str, answers: _Answers) -> Count:
         {"decoding": decoding, "correct": correct, **({} if answer is _NOT_KEPT else {"answer": answer})}
         for decoding, correct, answer in answers
     ]
-    return metric_named(metric)(cast("list[Sample]", samples))
+    return find_metric(metric)(cast("list[Sample]", samples))
 
 
-def _linearised(problems: Iterable[str], counted: Sequence[Count]) -> dict[str, float]:
-    whole = ratio(counted)
+def _linearise_counts(problems: Iterable[str], counted: Sequence[Count]) -> dict[str, float]:
+    whole = compute_ratio(counted)
     if whole is None:
         return {}
     mean = sum(weight for _, weight in counted) / len(counted)

@@ -62,17 +62,17 @@ def judge(evidence: SharpeningEvidence) -> Sharpening:
         reason = "it needs greedy answers and at least two sampled ones of both, on shared seeds and problems"
         return Sharpening("cannot be told", reason, evidence)
     gain = max((change.mean for change in (average, greedy) if change.low > 0), default=None)
-    lacking = _lacking([average, greedy, majority, *evidence.coverage.values()])
+    lacking = _describe_lacking_noise([average, greedy, majority, *evidence.coverage.values()])
     if lacking or gain is None:
         reason = lacking or "no gain over the start beyond noise"
         return Sharpening("cannot be told", reason, evidence)
-    if (k := narrowing(evidence.coverage)) is not None:
+    if (k := find_narrowing(evidence.coverage)) is not None:
         reason = f"from k = {k} on the start's pass@k is above its own, so its coverage has narrowed"
         return Sharpening("only sharpening", reason, evidence)
     return Sharpening(*_compare(gain, greedy, majority), evidence)
 
 
-def _lacking(compared: Sequence[MeanEstimate]) -> str:
+def _describe_lacking_noise(compared: Sequence[MeanEstimate]) -> str:
     """Return which noise the comparisons do not know; empty where they know both kinds."""
     if any(change.one_seed for change in compared):
         return "one seed, so seed noise is unknown"
@@ -81,7 +81,7 @@ def _lacking(compared: Sequence[MeanEstimate]) -> str:
     return ""
 
 
-def narrowing(coverage: Mapping[int, MeanEstimate]) -> int | None:
+def find_narrowing(coverage: Mapping[int, MeanEstimate]) -> int | None:
     """Return the smallest k from which on the start's pass@k is above, beyond noise at the largest k, or None."""
     most = max(coverage, default=0)
     if not most or coverage[most].high >= 0:

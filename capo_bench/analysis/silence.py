@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from evals.critics.metrics import by_group, interval, resampled
+from evals.critics.metrics import compute_interval, resample, sum_by_group
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.rollouts import Rollout
 
@@ -25,14 +25,14 @@ Silence = tuple[str, int, float, int, int]
 """A rollout's problem, tokens, outcome (NaN: unknown), critiques, and those of them without a verdict."""
 
 
-def silence_of(rollout: Rollout) -> Silence:
+def measure_silence(rollout: Rollout) -> Silence:
     """Return how silent critics were on a rollout."""
     outcome = float("nan") if rollout.outcome is None else rollout.outcome
     silent = sum(critique.wrong is None for critique in rollout.critiques)
     return rollout.problem, sum(rollout.tokens), outcome, len(rollout.critiques), silent
 
 
-def silence_cautions(critic: str, rollouts: Sequence[Silence]) -> Iterator[str]:
+def list_silence_cautions(critic: str, rollouts: Sequence[Silence]) -> Iterator[str]:
     """Yield a sentence for length and one for the outcome, where a critic's silence goes with them."""
     problems = [problem for problem, *_ in rollouts]
     if len(set(problems)) < FEWEST or not any(silent for *_, silent in rollouts):
@@ -45,10 +45,10 @@ def silence_cautions(critic: str, rollouts: Sequence[Silence]) -> Iterator[str]:
     )
     for name, others, first, second in kinds:
         columns = [silent * first, asked * first, silent * second, asked * second]
-        table = by_group(np.stack(columns, axis=1), problems)
-        ours, theirs = _shares(np.asarray(table.sum(axis=0))).tolist()
-        shares = _shares(resampled(table))
-        low, high = interval(shares[:, 0] - shares[:, 1])
+        table = sum_by_group(np.stack(columns, axis=1), problems)
+        ours, theirs = _compute_silent_shares(np.asarray(table.sum(axis=0))).tolist()
+        shares = _compute_silent_shares(resample(table))
+        low, high = compute_interval(shares[:, 0] - shares[:, 1])
         if low is not None and high is not None and (low > 0 or high < 0) and abs(ours - theirs) >= LEAST:
             yield (
                 f"{critic} abstains unevenly: {100 * ours:.1f} % of critiques of {name} have no verdict, and "
@@ -58,7 +58,7 @@ def silence_cautions(critic: str, rollouts: Sequence[Silence]) -> Iterator[str]:
             )
 
 
-def _shares(sums: FloatArray) -> FloatArray:
+def _compute_silent_shares(sums: FloatArray) -> FloatArray:
     """Return the share of silent critiques of both kinds, shape (…, 2); NaN where none was asked for."""
     with np.errstate(invalid="ignore"):
         return np.asarray(sums[..., 0::2] / sums[..., 1::2])

@@ -39,15 +39,15 @@ def spend_squared(alpha: Array, share: float) -> Array:
     return alpha * share**2
 
 
-def level_of_look(looks: Sequence[int], taken: int, alpha: float) -> float:
+def compute_level_of_look(looks: Sequence[int], taken: int, alpha: float) -> float:
     """Return the two-sided level that a look, from 1 on, compares its p value with; `alpha` is that of all together."""
-    table = _levels(tuple(looks))[taken - 1]
+    table = _compute_levels(tuple(looks))[taken - 1]
     return float(np.exp(np.interp(np.log(alpha), np.log(_ALPHAS), np.log(table))))
 
 
-def sequential_p(p_values: Sequence[float], looks: Sequence[int], spend: Spending = spend_squared) -> float:
+def compute_sequential_p(p_values: Sequence[float], looks: Sequence[int], spend: Spending = spend_squared) -> float:
     """Return the smallest error rate at which a test has passed a bound at one of its looks; NaN before the first."""
-    tables = _levels(tuple(looks), spend)
+    tables = _compute_levels(tuple(looks), spend)
     passed = [
         np.exp(np.interp(np.log(max(p, 1e-300)), np.log(table), np.log(_ALPHAS), right=0.0))
         for p, table in zip(p_values, tables, strict=False)
@@ -56,7 +56,7 @@ def sequential_p(p_values: Sequence[float], looks: Sequence[int], spend: Spendin
 
 
 @cache
-def _levels(looks: tuple[int, ...], spend: Spending = spend_squared) -> list[Array]:
+def _compute_levels(looks: tuple[int, ...], spend: Spending = spend_squared) -> list[Array]:
     """Return the level of each look for each of `_ALPHAS`, shape (G,)."""
     from scipy.special import ndtr
 

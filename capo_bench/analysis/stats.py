@@ -85,7 +85,7 @@ def lay_out(scores: Scores) -> ScoreLayout:
     return ScoreLayout(tuple(seeds), tuple(problems), values)
 
 
-def paired_difference(ours: ScoreLayout, theirs: ScoreLayout) -> Matrix:
+def subtract_paired(ours: ScoreLayout, theirs: ScoreLayout) -> Matrix:
     """Return ours − theirs cell by cell, before any averaging: what seed and problem share cancels.
 
     Returns:
@@ -94,11 +94,11 @@ def paired_difference(ours: ScoreLayout, theirs: ScoreLayout) -> Matrix:
     """
     seeds = sorted(set(ours.seeds) & set(theirs.seeds))
     problems = sorted(set(ours.problems) & set(theirs.problems))
-    difference = _on(ours, seeds, problems) - _on(theirs, seeds, problems)
+    difference = _select_cells(ours, seeds, problems) - _select_cells(theirs, seeds, problems)
     return np.asarray(difference[:, ~np.isnan(difference).all(axis=0)])
 
 
-def _on(laid: ScoreLayout, seeds: Sequence[int], problems: Sequence[str]) -> Matrix:
+def _select_cells(laid: ScoreLayout, seeds: Sequence[int], problems: Sequence[str]) -> Matrix:
     """Return the values of these seeds and problems, which it has."""
     if len(seeds) == len(laid.seeds) and len(problems) == len(laid.problems):
         return laid.values
@@ -106,7 +106,7 @@ def _on(laid: ScoreLayout, seeds: Sequence[int], problems: Sequence[str]) -> Mat
     return np.asarray(laid.values[np.ix_([*rows], [*columns])])
 
 
-def mean_interval(values: Matrix, level: float = LEVEL, most_freedom: float = MOST_FREEDOM) -> MeanEstimate:
+def estimate_mean(values: Matrix, level: float = LEVEL, most_freedom: float = MOST_FREEDOM) -> MeanEstimate:
     r"""Estimate the mean of a crossed two-way layout.
 
     With y_sp = μ + a_s + b_p + e_sp (seed, problem, the rest), s² the sample variance and MS_rest the residual mean
@@ -133,36 +133,36 @@ def mean_interval(values: Matrix, level: float = LEVEL, most_freedom: float = MO
         level: Level of the interval.
         most_freedom: See `MOST_FREEDOM`.
     """
-    values = observed(values)
+    values = select_observed(values)
     seeds, problems = values.shape
     if not values.size:
         return MeanEstimate(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, 0, 0)
-    middle = float(mean(values))
+    middle = float(compute_known_mean(values))
     if values.size == 1:
         return MeanEstimate(middle, math.nan, math.nan, math.nan, math.nan, math.nan, 1, 1)
-    variance, freedom = terms(values).combined(most_freedom)
+    variance, freedom = estimate_terms(values).combined(most_freedom)
     if variance <= 1e-24:
-        variance, freedom = one_off(seeds, problems).combined(most_freedom)
+        variance, freedom = estimate_one_off(seeds, problems).combined(most_freedom)
     error = math.sqrt(variance)
-    half, p = _t(middle / error, freedom, level)
+    half, p = _compute_t_interval(middle / error, freedom, level)
     return MeanEstimate(middle, middle - half * error, middle + half * error, error, freedom, p, seeds, problems)
 
 
-def _t(ratio: float, freedom: float, level: float) -> tuple[float, float]:
+def _compute_t_interval(ratio: float, freedom: float, level: float) -> tuple[float, float]:
     # As `scipy.stats.t` does, without its second of imports and its checks of arguments.
     from scipy.special import stdtr, stdtrit
 
     return float(stdtrit(freedom, 0.5 + level / 2)), float(2 * stdtr(freedom, -abs(ratio)))
 
 
-def mean(values: Matrix, axis: int | None = None) -> Matrix:
+def compute_known_mean(values: Matrix, axis: int | None = None) -> Matrix:
     """Return the mean of what is known; NaN where nothing is, which no row and no column may be."""
     there = ~np.isnan(values)
     # `nanmean` takes several times as long, and gaps are rare.
     return np.asarray(values.mean(axis) if there.all() else np.nanmean(values, axis))
 
 
-def observed(values: Matrix) -> Matrix:
+def select_observed(values: Matrix) -> Matrix:
     """Leave out the seeds and problems of which nothing is known."""
     seen = ~np.isnan(values)
     return values[seen.any(axis=1)][:, seen.any(axis=0)]
@@ -185,7 +185,7 @@ class VarianceTerms:
     freedoms: tuple[float, float, float]
 
     def combined(self, most_freedom: float = MOST_FREEDOM) -> tuple[float, float]:
-        """Return Var(ȳ) and its degrees of freedom, as `mean_interval` defines them; NaN degrees of a variance of 0."""
+        """Return Var(ȳ) and its degrees of freedom, as `estimate_mean` defines them; NaN degrees of a variance of 0."""
         variance = max(self.seed + self.problem - self.rest, self.seed, self.problem, self.rest)
         parts = zip((self.seed, self.problem, self.rest), self.freedoms, strict=True)
         spread = sum(term**2 / freedom for term, freedom in parts if freedom > 0)
@@ -195,27 +195,31 @@ class VarianceTerms:
         return variance, min(max(variance**2 / spread, fewest), most_freedom * fewest)
 
 
-def terms(values: Matrix) -> VarianceTerms:
+def estimate_terms(values: Matrix) -> VarianceTerms:
     """Return the terms of the variance of the mean of `values`, shape (S, P) with two cells or more, none empty."""
     seeds, problems = values.shape
-    by_seed, by_problem, cells = mean(values, 1), mean(values, 0), float(np.isfinite(values).sum())
+    by_seed, by_problem, cells = (
+        compute_known_mean(values, 1),
+        compute_known_mean(values, 0),
+        float(np.isfinite(values).sum()),
+    )
     a = float(np.var(by_seed, ddof=1)) / seeds if seeds > 1 else 0.0
     b = float(np.var(by_problem, ddof=1)) / problems if problems > 1 else 0.0
     c, rest = 0.0, cells - seeds - problems + 1
     if seeds > 1 and problems > 1 and rest > 0:
-        residual = values - by_seed[:, None] - by_problem[None, :] + mean(values)
+        residual = values - by_seed[:, None] - by_problem[None, :] + compute_known_mean(values)
         c = float(np.nansum(residual**2)) / rest / cells
     return VarianceTerms(a, b, c, (seeds - 1, problems - 1, max(rest, 0.0)))
 
 
-def one_off(seeds: int, problems: int) -> VarianceTerms:
+def estimate_one_off(seeds: int, problems: int) -> VarianceTerms:
     """Return the terms of a layout of S × P cells of which one differs from the others by 1: each is 1/(S·P)²."""
     a, b = seeds > 1, problems > 1
     each = 1 / (seeds * problems) ** 2
     return VarianceTerms(a * each, b * each, a * b * each, (seeds - 1, problems - 1, (seeds - 1) * (problems - 1)))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p values for many comparisons (Holm, 1979); NaN stays NaN and counts for none.
 
     The i-th smallest of m becomes the largest so far of (m − i + 1)·p, at most 1.

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capo_bench.analysis.collect import Results, Run
-from capo_bench.analysis.health import COLLAPSE, Health, fell, health_of
-from capo_bench.analysis.looks import difference, interval_at_look, opponents
-from capo_bench.analysis.measures import is_better, measure, task_of
+from capo_bench.analysis.health import COLLAPSE, Health, average_health, has_collapsed
+from capo_bench.analysis.looks import estimate_at_look, estimate_difference, find_opponents
+from capo_bench.analysis.measures import find_task, is_better, measure
 from capo_bench.analysis.power import Power, power
 from capo_bench.analysis.sharpening import Sharpening, SharpeningEvidence, judge
-from capo_bench.analysis.spending import level_of_look
+from capo_bench.analysis.spending import compute_level_of_look
 from capo_bench.analysis.stats import (
     NOISE,
     Matrix,
     MeanEstimate,
     ScoreLayout,
-    holm,
+    adjust_by_holm,
+    estimate_mean,
     lay_out,
-    mean_interval,
-    paired_difference,
+    subtract_paired,
 )
 from evals.metrics import split_at_k
-from evals.tasks import task_files
-from evals.tasks.identity import task_draws
+from evals.tasks import list_task_files
+from evals.tasks.identity import find_task_draws
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -135,7 +135,7 @@ class Summary:
     @property
     def look_levels(self) -> list[float]:
         """Return the level of each look of one variant alone."""
-        return [level_of_look(self.plan.looks, look, NOISE) for look, _ in enumerate(self.plan.looks, 1)]
+        return [compute_level_of_look(self.plan.looks, look, NOISE) for look, _ in enumerate(self.plan.looks, 1)]
 
     @property
     def primary(self) -> str:
@@ -154,7 +154,7 @@ class Summary:
 
     def ks(self, prefix: str) -> list[int]:
         """Return every k of a metric of k answers to the primary metric's task, as ``pass_at_``."""
-        start = f"{task_of(self.primary)}/{prefix}"
+        start = f"{find_task(self.primary)}/{prefix}"
         return sorted(
             {int(name.removeprefix(start)) for row in self.rows for name in row.cells if name.startswith(start)}
         )
@@ -179,29 +179,29 @@ def summarise(results: Results) -> Summary:
     laid: dict[str, dict[str, ScoreLayout]] = {}
     for metric in results.metrics:
         laid[metric] = {name: lay_out(own) for name in results.runs if (own := results.scores(name, metric))}
-        for variant, cell in _cells(plan, metric, laid[metric]).items():
+        for variant, cell in _compute_cells(plan, metric, laid[metric]).items():
             cells[variant][metric] = cell
     return Summary(
         plan=plan,
-        rows=tuple(_row(results, variant, cells[variant]) for variant in results.runs),
+        rows=tuple(_build_variant_row(results, variant, cells[variant]) for variant in results.runs),
         missing=tuple((trial.variant, trial.seed, trial.id) for trial in results.missing),
-        sharpening=_sharpening(plan, laid),
-        temperature=_temperature(plan),
+        sharpening=_judge_sharpening(plan, laid),
+        temperature=_find_temperature(plan),
         looks_complete=results.looks_complete,
     )
 
 
-def _temperature(plan: Plan) -> float:
-    task, evaluation = task_of(plan.metrics[0]), plan.variants[0].config.evaluation
-    if evaluation.temperature is not None or task not in task_files():
+def _find_temperature(plan: Plan) -> float:
+    task, evaluation = find_task(plan.metrics[0]), plan.variants[0].config.evaluation
+    if evaluation.temperature is not None or task not in list_task_files():
         return evaluation.temperature or 1.0
-    return task_draws(task).temperature
+    return find_task_draws(task).temperature
 
 
-def _sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> dict[str, Sharpening]:
+def _judge_sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> dict[str, Sharpening]:
     """Judge every variant that has a start with results, on the primary metric's task."""
-    task = task_of(plan.metrics[0])
-    of = {metric.removeprefix(f"{task}/"): own for metric, own in laid.items() if task_of(metric) == task}
+    task = find_task(plan.metrics[0])
+    of = {metric.removeprefix(f"{task}/"): own for metric, own in laid.items() if find_task(metric) == task}
     ks = {name: k for name in of if (k := split_at_k(name)[1])}
     averages = sorted((name for name in ks if name.startswith("avg_at_")), key=lambda name: ks[name])
     # A vote of one answer is no vote.
@@ -209,7 +209,7 @@ def _sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> di
 
     def versus(variant: str, ours: str, start: str, theirs: str) -> MeanEstimate | None:
         left, right = of.get(ours, {}).get(variant), of.get(theirs, {}).get(start)
-        return None if left is None or right is None else _shown(difference(left, right, plan.looks))
+        return None if left is None or right is None else _drop_unknown(estimate_difference(left, right, plan.looks))
 
     judged = {}
     for variant in (each.name for each in plan.variants):
@@ -228,16 +228,16 @@ def _sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> di
     return judged
 
 
-def _cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str, Cell]:
+def _compute_cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str, Cell]:
     starts = {name: plan.start_of(name) for name in laid}
-    pairs = {name: paired_difference(laid[name], laid[base]) for name, base in opponents(plan, laid).items()}
-    versus = _versus(pairs, plan.looks, asked=metric in plan.metrics)
+    pairs = {name: subtract_paired(laid[name], laid[base]) for name, base in find_opponents(plan, laid).items()}
+    versus = _compare_pairs(pairs, plan.looks, asked=metric in plan.metrics)
     return {
         name: replace(
             versus.get(name, _NOT_COMPARED),
-            value=mean_interval(own.values),
+            value=estimate_mean(own.values),
             by_seed=tuple(np.sort(np.nanmean(own.values, axis=1)).tolist()),
-            gain=_shown(difference(own, laid[start], plan.looks))
+            gain=_drop_unknown(estimate_difference(own, laid[start], plan.looks))
             if (start := starts[name]) is not None and start in laid and name != start
             else None,
         )
@@ -245,20 +245,20 @@ def _cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str
     }
 
 
-def _versus(pairs: Mapping[str, Matrix], looks: Sequence[int], *, asked: bool) -> dict[str, Cell]:
+def _compare_pairs(pairs: Mapping[str, Matrix], looks: Sequence[int], *, asked: bool) -> dict[str, Cell]:
     """Return what each variant's pair with the baseline says; its own mean is left open.
 
     Of a metric that the study does not ask about nobody is told what the comparison could have seen.
     """
-    changes = {name: interval_at_look(values, looks) for name, values in pairs.items()}
-    adjusted = holm([change.p for change in changes.values()])
+    changes = {name: estimate_at_look(values, looks) for name, values in pairs.items()}
+    adjusted = adjust_by_holm([change.p for change in changes.values()])
     level = NOISE / max(1, sum(not math.isnan(p) for p in adjusted))
     if looks:  # what the study can see by its end
-        level = level_of_look(looks, len(looks), level)
+        level = compute_level_of_look(looks, len(looks), level)
     return {
         name: replace(
             _NOT_COMPARED,
-            versus=_shown(changes[name]),
+            versus=_drop_unknown(changes[name]),
             holm=p,
             power=power(values, level) if asked else None,
         )
@@ -266,10 +266,10 @@ def _versus(pairs: Mapping[str, Matrix], looks: Sequence[int], *, asked: bool) -
     }
 
 
-_NOT_COMPARED = Cell(mean_interval(np.empty((0, 0))))
+_NOT_COMPARED = Cell(estimate_mean(np.empty((0, 0))))
 
 
-def _shown(change: MeanEstimate | None) -> MeanEstimate | None:
+def _drop_unknown(change: MeanEstimate | None) -> MeanEstimate | None:
     return change if change is not None and change.has_interval else None
 
 
@@ -280,7 +280,7 @@ def _cost(runs: Mapping[int, Run]) -> dict[str, float]:
     return {name: sum(run.cost.get(name, 0.0) for run in runs.values()) / len(runs) for name in names}
 
 
-def _unspent(run: Run) -> bool:
+def _has_unspent_budget(run: Run) -> bool:
     """Say whether training ended for want of steps.
 
     Of processes that count seconds, each by its own clock, any may end it: the share on record is then just below 1,
@@ -290,7 +290,7 @@ def _unspent(run: Run) -> bool:
     return run.cost.get("budget_share", 1.0) < 1 and run.cost.get("steps", 0.0) >= steps
 
 
-def _collapsed(results: Results, variant: str) -> tuple[int, ...]:
+def _find_collapsed_seeds(results: Results, variant: str) -> tuple[int, ...]:
     """Return the seeds that end below half of the start on the primary metric, or below half of their best outcome."""
     start, metric = results.plan.start_of(variant), results.primary
     defined = variant != start and measure(metric).share and is_better(metric, 1.0)
@@ -301,10 +301,10 @@ def _collapsed(results: Results, variant: str) -> tuple[int, ...]:
         both = begun.get(seed) and ended.get(seed)
         return bool(both) and fmean(ended[seed].values()) < COLLAPSE * fmean(begun[seed].values())
 
-    return tuple(seed for seed, run in sorted(results.runs[variant].items()) if fell(run.curve) or lost(seed))
+    return tuple(seed for seed, run in sorted(results.runs[variant].items()) if has_collapsed(run.curve) or lost(seed))
 
 
-def _row(results: Results, variant: str, cells: Mapping[str, Cell]) -> VariantRow:
+def _build_variant_row(results: Results, variant: str, cells: Mapping[str, Cell]) -> VariantRow:
     runs, baseline = results.runs[variant], results.plan.baseline_of(variant)
     cost, base = _cost(runs), _cost(results.runs.get(baseline or "", {}))
     critiques = cost.get("critiques", 0.0)
@@ -318,9 +318,9 @@ def _row(results: Results, variant: str, cells: Mapping[str, Cell]) -> VariantRo
         relative={name: value / base[name] for name, value in cost.items() if base.get(name)},
         failed_critiques=cost["abstained"] / critiques if critiques else math.nan,
         unscored=max((v for v in unscored if not math.isnan(v)), default=0.0),
-        unspent=sum(map(_unspent, runs.values())),
-        health=health_of(run.health for run in runs.values()),
-        collapsed=_collapsed(results, variant),
+        unspent=sum(map(_has_unspent_budget, runs.values())),
+        health=average_health(run.health for run in runs.values()),
+        collapsed=_find_collapsed_seeds(results, variant),
         baseline=baseline,
         start=results.plan.start_of(variant),
     )

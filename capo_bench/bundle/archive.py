@@ -21,7 +21,7 @@ from typing import IO
 from capo_bench.bundle.manifest import BundleError
 from capo_bench.track.redact import redact
 from evals.checksums import SUMS
-from evals.files import writing
+from evals.files import open_for_writing
 
 _LEVEL = 6
 _MOST_SHOWN = 20
@@ -79,7 +79,7 @@ def write_archive(path: Path, files: Iterable[tuple[str, Path]], secrets: Secret
         OSError: A file cannot be read or got shorter meanwhile, or the disk is full.
     """
     with (
-        writing(path) as file,
+        open_for_writing(path) as file,
         gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", encoding="utf-8", errors="strict") as tar,
     ):

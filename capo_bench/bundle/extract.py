@@ -75,8 +75,8 @@ def _read(file: IO[bytes], size: int, folder: Path | None, tell: Callable[[], No
     """Read a bundle once, writing its files below a folder if one is given; return its manifest and their bytes."""
     with gzip.GzipFile(fileobj=file) as packed:
         tar = _Stream(packed, MOST_RATIO * size + SLACK)
-        members = _members(tar)
-        manifest = _manifest(tar, next(members, None))
+        members = _list_members(tar)
+        manifest = _read_manifest(tar, next(members, None))
         total, seen = 0, {manifest.path}
         if folder is not None:
             with _create(folder / manifest.path) as target:
@@ -87,14 +87,14 @@ def _read(file: IO[bytes], size: int, folder: Path | None, tell: Callable[[], No
                 raise BundleError(f"{name!r} is there twice")
             seen.add(name)
             total += length
-            _file(tar, name, length, folder)
+            _write_file(tar, name, length, folder)
             tell()
         while tar.read(_BLOCK):  # to the end, where gzip's own checksum is
             pass
     return manifest, total
 
 
-def _members(tar: _Stream) -> Iterator[tuple[str, int]]:
+def _list_members(tar: _Stream) -> Iterator[tuple[str, int]]:
     """Yield name and size of each member; its content is to be read before the next."""
     for number in range(MOST_FILES + 2):
         block = tar.read_all(_HEADER)
@@ -109,7 +109,7 @@ def _members(tar: _Stream) -> Iterator[tuple[str, int]]:
         tar.read_all(-header.size % _HEADER)
 
 
-def _manifest(tar: _Stream, first: tuple[str, int] | None) -> Manifest:
+def _read_manifest(tar: _Stream, first: tuple[str, int] | None) -> Manifest:
     name, size = first or ("", 0)
     if not name.startswith("studies/") or name.rpartition("/")[2] != NAME:
         raise BundleError(f"no bundle: its first file is not a manifest, studies/<name>/{NAME}")
@@ -118,7 +118,7 @@ def _manifest(tar: _Stream, first: tuple[str, int] | None) -> Manifest:
     return load_manifest(tar.read_all(size), name)
 
 
-def _file(tar: _Stream, name: str, size: int, folder: Path | None) -> None:
+def _write_file(tar: _Stream, name: str, size: int, folder: Path | None) -> None:
     most = MOST_JSON if name.endswith((".json", SUMS)) else MOST_TEXT
     if size > most and not name.endswith(".safetensors"):
         raise BundleError(f"{name!r}: {size:,} bytes, more than the {most:,} that such a file ever has")

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_bench.analysis.digest import code
+from capo_bench.analysis.digest import hash_code
 from capo_bench.bundle.archive import Secrets, write_archive
 from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.pages.report import build_report, write_report
 from capo_bench.store.home import Home, write_json
-from capo_bench.store.lock import study_lock
-from capo_bench.store.provenance import environment, version_of
-from capo_bench.store.walk import UNLISTED, reached
+from capo_bench.store.lock import hold_lock
+from capo_bench.store.provenance import describe_environment, find_version
+from capo_bench.store.walk import UNLISTED, list_reached
 from evals.checksums import SUMS, seal
 from evals.files import write_atomic
 
@@ -76,9 +76,9 @@ def make(  # noqa: PLR0913 - what is bundled, and how
             f"{plan.profile!r}) has finished under {home.path}; run it, or name another folder with --home"
         )
     secrets = Secrets()
-    with study_lock(home.study(plan.study).lock), tempfile.TemporaryDirectory() as scratch:
+    with hold_lock(home.study(plan.study).lock), tempfile.TemporaryDirectory() as scratch:
         own = _write_own(plan, home, asked, only, Home(Path(scratch)))
-        files = own | _trial_files(plan, home, weights=weights)
+        files = own | _list_trial_files(plan, home, weights=weights)
         write_archive(out, _count(files, tell), secrets, blot=blot)
     finished, pending = ([trial for trial in done if done[trial] == state] for state in (True, False))
     return Made(finished, pending, len(files), sorted(secrets.sums))
@@ -92,7 +92,7 @@ def _write_own(plan: Plan, home: Home, asked: RunRequest, only: Sequence[str], s
         profile=plan.profile,
         sets=list(asked.sets),
         only=list(only),
-        origin={"version": version_of("capo-bench"), **environment()["git"], "code": code()},
+        origin={"version": find_version("capo-bench"), **describe_environment()["git"], "code": hash_code()},
     )
     write_atomic(scratch.path / manifest.path, manifest.dump())
     write_report(build_report(plan, home), profile.report)
@@ -101,11 +101,11 @@ def _write_own(plan: Plan, home: Home, asked: RunRequest, only: Sequence[str], s
     if home.study(plan.study).ledger.exists():
         shutil.copyfile(home.study(plan.study).ledger, study.ledger)
     seal(study.path, [path.name for path in study.path.iterdir()])
-    files = dict(sorted(_below(study.path, scratch), key=_sums_last))
+    files = dict(sorted(_list_below(study.path, scratch), key=_sort_sums_last))
     return {manifest.path: scratch.path / manifest.path, **files}
 
 
-def _trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Path]:
+def _list_trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Path]:
     """Return the files of finished trials and of the stages that they rest on; lists of checksums come last.
 
     Without `weights`, trained ones and the models that trials share are left out.
@@ -113,17 +113,19 @@ def _trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Path]:
     Raises:
         BundleError: There is a link among the files.
     """
-    folders = reached(home, {trial.id: trial.identity for trial in plan.trials})
+    folders = list_reached(home, {trial.id: trial.identity for trial in plan.trials})
     left_out = _CHECKPOINTS if weights else _WEIGHTS
-    files = {place: path for folder in folders for place, path in _below(folder, home) if not left_out.match(place)}
-    return dict(sorted(files.items(), key=_sums_last))
+    files = {
+        place: path for folder in folders for place, path in _list_below(folder, home) if not left_out.match(place)
+    }
+    return dict(sorted(files.items(), key=_sort_sums_last))
 
 
-def _sums_last(file: tuple[str, Path]) -> tuple[bool, str]:
+def _sort_sums_last(file: tuple[str, Path]) -> tuple[bool, str]:
     return file[0].endswith(SUMS), file[0]
 
 
-def _below(folder: Path, home: Home) -> Iterator[tuple[str, Path]]:
+def _list_below(folder: Path, home: Home) -> Iterator[tuple[str, Path]]:
     for path in folder.rglob("*"):
         inner = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inner.parts)

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import JsonValue, ValidationError
 
 from capo_bench.store.errors import RunError
-from capo_bench.store.home import StageKind, json_bytes
+from capo_bench.store.home import StageKind, encode_json
 from evals.settings import Strict
 
 NAME = "bundle.json"
@@ -56,7 +56,7 @@ class Manifest(Strict):
 
     def dump(self) -> bytes:
         """Return it as it is written."""
-        return json_bytes(self.model_dump(mode="json"))
+        return encode_json(self.model_dump(mode="json"))
 
 
 def load_manifest(data: bytes, path: str) -> Manifest:

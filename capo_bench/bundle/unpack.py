@@ -51,7 +51,7 @@ def unpack(path: Path, home: Home, tell: Tell = lambda done, total: None) -> Unp
     try:
         unpacked = Unpacked(extract(path, scratch, tell))
         _check(path, scratch)
-        units = {unit: _stages(scratch, unit) for unit in _units(scratch)}
+        units = {unit: _list_stages(scratch, unit) for unit in _list_units(scratch)}
         for unit, stages in units.items():
             _place(scratch, home.path, unit, stages, unpacked)
         return unpacked
@@ -60,7 +60,7 @@ def unpack(path: Path, home: Home, tell: Tell = lambda done, total: None) -> Unp
 
 
 def _check(path: Path, scratch: Path) -> None:
-    folders = [*sorted(scratch.glob("studies/*")), *_folders(scratch)]
+    folders = [*sorted(scratch.glob("studies/*")), *_list_folders(scratch)]
     differing = [
         f"{path}: {file.path.relative_to(scratch)}: {file.listed} in its list of checksums, {file.value} here"
         for folder in folders
@@ -71,17 +71,17 @@ def _check(path: Path, scratch: Path) -> None:
         raise BundleError("\n".join([*differing[:_MOST_SHOWN], "nothing was unpacked; get the bundle again"]))
 
 
-def _units(scratch: Path) -> list[str]:
+def _list_units(scratch: Path) -> list[str]:
     """Return what is put in place at once: folders of stages and trials, and then a study's files, which go on."""
     files = sorted(path for path in (scratch / "studies").rglob("*") if path.is_file() and path.name != SUMS)
-    return [path.relative_to(scratch).as_posix() for path in (*_folders(scratch), *files)]
+    return [path.relative_to(scratch).as_posix() for path in (*_list_folders(scratch), *files)]
 
 
-def _folders(home: Path) -> list[Path]:
+def _list_folders(home: Path) -> list[Path]:
     return [*sorted(home.glob("stages/*/*")), *sorted(home.glob("trials/*"))]
 
 
-def _stages(scratch: Path, unit: str) -> list[str]:
+def _list_stages(scratch: Path, unit: str) -> list[str]:
     """Return the stages under keys that a trial of a bundle rests on; none of another unit."""
     try:
         return [stage.relative_to(scratch).as_posix() for stage in TrialFolder(scratch / unit).shared()]
@@ -92,7 +92,7 @@ def _stages(scratch: Path, unit: str) -> list[str]:
 def _place(scratch: Path, home: Path, unit: str, stages: list[str], unpacked: Unpacked) -> None:
     source, target = scratch / unit, home / unit
     if target.exists():
-        (unpacked.equal if _same(source, target) else unpacked.kept).append(unit)
+        (unpacked.equal if _has_same_content(source, target) else unpacked.kept).append(unit)
     elif not set(stages).isdisjoint(unpacked.kept):
         unpacked.kept.append(unit)  # it would be a trial of another training or of other completions
     else:
@@ -101,7 +101,7 @@ def _place(scratch: Path, home: Path, unit: str, stages: list[str], unpacked: Un
         unpacked.placed.append(unit)
 
 
-def _same(source: Path, target: Path) -> bool:
+def _has_same_content(source: Path, target: Path) -> bool:
     """Whether two files are equal, or the checksums in two folders: whoever reads those notices what differs from them.
 
     A bundle may lack weights that the folder has.

@@ -63,9 +63,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the named command; the error for an unknown name suggests the nearest one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from evals.registry import did_you_mean
+            from evals.registry import suggest_similar
 
-            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], list(COMMANDS))}; known: {', '.join(COMMANDS)}")
+            ctx.fail(f"no command {args[0]!r}{suggest_similar(args[0], list(COMMANDS))}; known: {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,7 +10,7 @@ import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_text
-from capo_bench.run.studies import StudyChoice, plan_as_run, study_file
+from capo_bench.run.studies import StudyChoice, find_study_file, plan_as_run
 from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
@@ -71,19 +71,19 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
 
 def _make(chosen: StudyChoice, home: Home, out: Path | None, *, as_json: bool, **how: bool) -> None:
     from capo_bench.bundle.make import make
-    from capo_bench.run.meter import bar
-    from capo_bench.study.last_plan import RunRequest, last_asked
-    from capo_bench.study.load import study_text
-    from evals.checksums import file_sum
+    from capo_bench.run.meter import open_meter
+    from capo_bench.study.last_plan import RunRequest, read_last_request
+    from capo_bench.study.load import read_study_text
+    from evals.checksums import hash_file
 
     plan = plan_as_run(chosen, home)
-    asked = last_asked(home, plan)
+    asked = read_last_request(home, plan)
     if chosen.sets or not asked.text:
-        asked = RunRequest(study_text(study_file(chosen.word, chosen.profile, home)), chosen.sets)
+        asked = RunRequest(read_study_text(find_study_file(chosen.word, chosen.profile, home)), chosen.sets)
     path = out or Path(f"{plan.study}{SUFFIX}")
-    with bar("bundling") as tell:
+    with open_meter("bundling") as tell:
         made = make(plan, home, path, asked, only=chosen.only, tell=tell, **how)
-    size, digest = path.stat().st_size, file_sum(path)
+    size, digest = path.stat().st_size, hash_file(path)
     if as_json:
         summary = {"file": str(path), "bytes": size, "sha256": digest, "files": made.files}
         print_json(
@@ -99,11 +99,11 @@ def _make(chosen: StudyChoice, home: Home, out: Path | None, *, as_json: bool, *
 
 def _unpack(path: Path, home: Home, *, as_json: bool) -> None:
     from capo_bench.bundle.unpack import unpack
-    from capo_bench.run.meter import bar
+    from capo_bench.run.meter import open_meter
 
     if not path.is_file():
         raise click.BadParameter(f"{str(path)!r}: no such file; --into unpacks a bundle", param_hint="STUDY")
-    with bar("unpacking") as tell:
+    with open_meter("unpacking") as tell:
         unpacked = unpack(path, home, tell)
     if as_json:
         print_json({"version": 1, "new": unpacked.placed, "there": unpacked.equal, "different": unpacked.kept})

@@ -41,7 +41,7 @@ def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Home, as_j
     """
     from capo_bench.analysis.compare import compare as compared
     from capo_bench.cli import Refused
-    from capo_bench.pages.evaluation import comparison_table
+    from capo_bench.pages.evaluation import build_comparison_table
     from evals.harness.identity import EvaluationError
 
     if len(results) < 2:
@@ -50,7 +50,7 @@ def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Home, as_j
         comparison = compared(results, home, allowed)
     except EvaluationError as error:
         raise Refused(error) from error
-    shown = comparison_table(comparison)
+    shown = build_comparison_table(comparison)
     if as_json:
         table = {"title": shown.title, "headings": shown.headings, "rows": shown.rows}
         print_json({"version": 1, "table": table, "notes": comparison.notes})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem, split_arg_string
 
-from capo_bench.run.studies import known_studies, study_file
+from capo_bench.run.studies import find_study_file, list_known_studies
 from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the studies of the results folder, the shipped studies, and files."""
-    names = [name for name in known_studies(_find_home(ctx)) if name.startswith(incomplete)]
+    names = [name for name in list_known_studies(_find_home(ctx)) if name.startswith(incomplete)]
     return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
 
 
@@ -30,7 +30,7 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
     # click does not parse the study while an option lacks its value
     for word in split_arg_string(os.environ.get("COMP_WORDS", ""))[2:]:
         with suppress(StudyErrors):
-            profiles = read_study(study_file(word, None, _find_home(ctx))).profiles
+            profiles = read_study(find_study_file(word, None, _find_home(ctx))).profiles
             return [CompletionItem(name) for name in profiles if name.startswith(incomplete)]
     return []
 

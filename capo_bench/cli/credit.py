@@ -58,17 +58,17 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     """
     from capo_bench.credit.measure import FidelityRequest, measure_trials
     from capo_bench.credit.write import summarise_fidelity, write_fidelity
-    from capo_bench.pages.fidelity import fidelity_page
-    from capo_bench.run.meter import bar
+    from capo_bench.pages.fidelity import build_fidelity_page
+    from capo_bench.run.meter import open_meter
 
     plan, trial = choose_plan(chosen, home)
     folder = trial.path / "credit" if trial else home.study(plan.study).profile(plan.profile).credit
     first = list(dict.fromkeys(each.seed for each in plan.trials))[:seeds]
     trials = [each for each in plan.trials if each.seed in first]
-    with bar("counting") as tell:
+    with open_meter("counting") as tell:
         measured, left_out = measure_trials(trials, home, FidelityRequest(samples, rollouts), tell)
     summary = summarise_fidelity(measured, plan, home, bound, left_out)
-    page = fidelity_page(summary, plan.study, plan.metrics[0] if plan.metrics else "the metric")
+    page = build_fidelity_page(summary, plan.study, plan.metrics[0] if plan.metrics else "the metric")
     paths = write_fidelity(summary, measured, page, folder)
     if as_json:
         print_json(summary)

@@ -90,14 +90,14 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     critic), or prm, a process reward model. K critiques of every solution are sampled once; every voting rule
     is scored on the first 1, 2, 4, … K of them. A process reward model scores every solution once.
     """
-    from capo_bench.critic.choose import chosen_critic
+    from capo_bench.critic.choose import choose_critic
     from capo_bench.critic.measure import MeasurementRequest
     from evals.critics.data import Selection
-    from trainers.teaching import with_trial_seed
+    from trainers.teaching import add_trial_seed
 
     name, _, subsets = data.partition(":")
     selection = Selection(tuple(filter(None, subsets.split(","))), data_dir, limit, seed, neutral)
-    params = with_trial_seed(chosen_critic(critic, profile, sets), seed)
+    params = add_trial_seed(choose_critic(critic, profile, sets), seed)
     request = MeasurementRequest(params, name, selection, _read_terms(params, critiques, no_greedy, max_abstained))
     sys.exit(_measure(request, replace(home, keep_critiques=not no_critique_cache), as_json=as_json))
 
@@ -118,7 +118,7 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     from capo_bench.critic.measure import measure
     from capo_bench.critic.summary import summarise
     from capo_bench.evaluation.watch import Watch
-    from capo_bench.pages.critic import RESULT, measurement_page, write_measurement
+    from capo_bench.pages.critic import RESULT, build_measurement_page, write_measurement
     from capo_bench.run.meter import meter
 
     try:
@@ -130,7 +130,7 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
         if as_json:
             print_json(read_json(folder / RESULT))
         else:
-            print_page(measurement_page(measured, summary))
+            print_page(build_measurement_page(measured, summary))
             click.echo(f"report: {folder / 'report.html'}")
     except TooManyAbstainedError as error:
         click.echo(str(error), err=True)

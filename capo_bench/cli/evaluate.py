@@ -121,7 +121,7 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
     from rich.console import Console
 
     from capo_bench.critic.ask import TooManyAbstainedError
-    from capo_bench.pages.evaluation import evaluation_page
+    from capo_bench.pages.evaluation import build_evaluation_page
     from capo_bench.run.progress import say
     from evals.harness.identity import EvaluationError
 
@@ -137,7 +137,7 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
         if as_json:
             print_json(read_json(evaluated.files.results))
         else:
-            print_page(evaluation_page(evaluated))
+            print_page(build_evaluation_page(evaluated))
             click.echo(f"report: {evaluated.files.page}")
     except (EvaluationError, TooManyAbstainedError) as error:
         click.echo(str(error), err=True)

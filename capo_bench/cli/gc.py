@@ -82,8 +82,8 @@ def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
     runs refers to is left alone. What trials share goes with the last of them.
     """
     from capo_bench.gc.find import GcRequest, scan
-    from capo_bench.gc.free import at_rest, free
-    from capo_bench.run.limits import size
+    from capo_bench.gc.free import free, hold_at_rest
+    from capo_bench.run.limits import format_size
 
     wanted = GcRequest(study, **{**given, "kinds": given["kinds"] or tuple(KINDS)})
     troubles: list[str] = []
@@ -93,7 +93,7 @@ def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
         _show(look, items)
     freeing = bool(items) and (yes or _ask(as_json))
     if freeing:
-        with at_rest(home, study) as running:
+        with hold_at_rest(home, study) as running:
             # A run may have started to use an item since it was shown.
             still = set(scan(home, wanted, running).items())
             troubles = free(home, [item for item in items if item in still])
@@ -101,7 +101,7 @@ def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
         print_json(_build_json(look, items, freeing, troubles))
     elif freeing:
         gone = sum(count for item, count in items.items() if not item.path.exists())
-        click.echo(f"freed {size(gone)}")
+        click.echo(f"freed {format_size(gone)}")
     for trouble in troubles:
         click.echo(trouble, err=True)
     sys.exit(int(bool(troubles)))
@@ -114,18 +114,18 @@ def _ask(as_json: bool) -> bool:
 
 
 def _show(look: Scan, items: Mapping[Removable, int]) -> None:
-    from capo_bench.run.limits import size
+    from capo_bench.run.limits import format_size
 
     for kind, what in KINDS.items():
         chosen = [(item, count) for item, count in items.items() if item.kind == kind]
         if not chosen:
             continue
-        print_text(f"{kind}: {len(chosen):,}, {size(sum(count for _, count in chosen))}: {what}")
+        print_text(f"{kind}: {len(chosen):,}, {format_size(sum(count for _, count in chosen))}: {what}")
         for item, count in chosen[:_SHOWN]:
-            print_text(f"{item.path}  {size(count)}: {item.why}", indent=4)
+            print_text(f"{item.path}  {format_size(count)}: {item.why}", indent=4)
         if len(chosen) > _SHOWN:
             print_text(f"… and {len(chosen) - _SHOWN:,} more (--json names all)", indent=4)
-    total = f"{len(items):,} things, {size(sum(items.values()))}" if items else "nothing can be deleted"
+    total = f"{len(items):,} things, {format_size(sum(items.values()))}" if items else "nothing can be deleted"
     print_text(f"in all: {total}{'; add --yes to free it' if items and not sys.stdin.isatty() else ''}")
     for line in _list_warnings(look, items):
         print_text(line)
@@ -135,12 +135,12 @@ _SHOWN = 5
 
 
 def _list_warnings(look: Scan, items: Mapping[Removable, int]) -> list[str]:
-    from capo_bench.run.board import duration
+    from capo_bench.run.board import format_duration
 
     warnings = [f"left out, because it is running: {study}" for study in sorted(look.running)]
     if models := [item.trial for item in items if item.kind == "models"]:
         costs = [read_json(look.home.trial(trial).metrics).get("cost", {}) for trial in models]
-        took = duration(sum(float(cost.get("train_seconds") or 0.0) for cost in costs))
+        took = format_duration(sum(float(cost.get("train_seconds") or 0.0) for cost in costs))
         warnings.append(
             f"without their weights {len(models)} trials must be trained again ({took} by their record) if a "
             "benchmark is added to their study, and `capo-bench eval TRIAL` cannot measure them; their results "

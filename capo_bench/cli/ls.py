@@ -26,9 +26,9 @@ Examples:
 @add_json_option
 def ls(as_json: bool) -> None:
     """List the shipped studies: name, question, and the size and cost of each profile."""
-    from capo_bench.study.load import shipped_studies
+    from capo_bench.study.load import list_shipped_studies
 
-    studies = [_read_study(name) for name in shipped_studies()]
+    studies = [_read_study(name) for name in list_shipped_studies()]
     if as_json:
         print_json(studies)
         return
@@ -43,10 +43,10 @@ def ls(as_json: bool) -> None:
 def _read_study(name: str) -> dict[str, Any]:
     from capo_bench.study.estimate import estimate
     from capo_bench.study.load import check_study
-    from capo_bench.study.summary import profile_costs
+    from capo_bench.study.summary import estimate_profile_costs
 
     plans = check_study(name)
-    profiles = [profile_costs(plan, estimate(plan)) for plan in plans]
+    profiles = [estimate_profile_costs(plan, estimate(plan)) for plan in plans]
     return {"study": plans[0].study, "question": plans[0].question, "profiles": profiles}
 
 
@@ -60,9 +60,9 @@ def _format_line(of: dict[str, Any]) -> str:
 
 def _format_cost(gpus: list[int], seconds: float | None) -> str:
     """Return the GPUs that train a policy, if any, and the time of the profile."""
-    from capo_bench.run.board import duration
+    from capo_bench.run.board import format_duration
 
-    time = "time not known" if seconds is None else f"about {duration(seconds)}"
+    time = "time not known" if seconds is None else f"about {format_duration(seconds)}"
     if not gpus[-1]:
         return time
     few = f"{gpus[0]}-" if gpus[0] < gpus[-1] else ""

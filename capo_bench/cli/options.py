@@ -41,11 +41,11 @@ def read_duration(text: str) -> float:
 def read_stage_limit(text: str) -> tuple[str, float]:
     """Read ``STAGE=TIME``: a stage of a trial, and its time limit in seconds."""
     from capo_bench.run.stages import STAGES
-    from evals.registry import did_you_mean
+    from evals.registry import suggest_similar
 
     stage, equals, time = text.partition("=")
     if not equals or stage.strip() not in STAGES[1:]:
-        hint = did_you_mean(stage, list(STAGES[1:]))
+        hint = suggest_similar(stage, list(STAGES[1:]))
         raise click.BadParameter(f"{text!r}{hint}: write STAGE=TIME with a stage of {', '.join(STAGES[1:])}")
     return stage.strip(), read_duration(time)
 

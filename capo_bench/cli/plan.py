@@ -54,8 +54,8 @@ SCREEN_VARIANTS = 12
 
 
 def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: Path, *, full: bool) -> None:
-    from capo_bench.study.contamination import contamination_lines
-    from capo_bench.study.served import served_critics
+    from capo_bench.study.contamination import describe_contamination
+    from capo_bench.study.served import list_served_critics
 
     print_text(f"{planned.study}: {planned.question}", bold=True)
     start = f", start: {planned.start}" if planned.start else ""
@@ -70,8 +70,8 @@ def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: 
     for line in [
         *_describe_costs(taken, home),
         *_describe_machines(planned),
-        *(f"critic {each.model}: served for the run on {each.place}" for each in served_critics(planned.trials)),
-        *contamination_lines(planned),
+        *(f"critic {each.model}: served for the run on {each.place}" for each in list_served_critics(planned.trials)),
+        *describe_contamination(planned),
     ]:
         print_text(line)
     print_text(f"metrics: {', '.join(planned.metrics)}")
@@ -106,11 +106,11 @@ def _format_yaml(value: object) -> str:
 
 def _describe_machines(planned: Plan) -> list[str]:
     """Return lines on each trained backbone: its GPUs, the division of its steps, and the memory."""
-    from capo_bench.study.memory import machine_lines
+    from capo_bench.study.memory import describe_machine
 
     needed: dict[str, dict[str, None]] = {}
     for config in {trial.variant: trial.config for trial in planned.trials}.values():
-        for division, *lines in filter(None, [machine_lines(config)]):
+        for division, *lines in filter(None, [describe_machine(config)]):
             needed.setdefault(division, {}).update(dict.fromkeys(lines))
     return [line for division, lines in needed.items() for line in (division, *lines)]
 
@@ -137,27 +137,27 @@ def _describe_costs(taken: PlanEstimate, home: Path) -> list[str]:
 
 
 def _describe_time(taken: PlanEstimate) -> Iterator[str]:
-    from capo_bench.run.board import duration
-    from capo_bench.run.devices import available_cores
+    from capo_bench.run.board import format_duration
+    from capo_bench.run.devices import count_cores
 
     guessed = taken.trials - taken.done - taken.unknown
     if guessed:
         basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
-        workers = min(available_cores(), guessed)
+        workers = min(count_cores(), guessed)
         yield (
-            f"time left: about {duration(taken.wall_seconds(workers))} with {workers} "
-            f"worker{'s' * (workers > 1)}, {duration(taken.seconds)} of work ({basis})"
+            f"time left: about {format_duration(taken.wall_seconds(workers))} with {workers} "
+            f"worker{'s' * (workers > 1)}, {format_duration(taken.seconds)} of work ({basis})"
         )
 
 
 def _describe_gpus(gpu: GpuCosts) -> Iterator[str]:
     """Yield lines on the time of trials on GPUs, with the assumptions."""
-    from capo_bench.run.board import duration
+    from capo_bench.run.board import format_duration
 
     machine = gpu.machine
-    parts = ", ".join(f"{kind} {duration(seconds)}" for kind, seconds in gpu.parts.items() if seconds)
+    parts = ", ".join(f"{kind} {format_duration(seconds)}" for kind, seconds in gpu.parts.items() if seconds)
     yield (
-        f"time left: about {duration(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
+        f"time left: about {format_duration(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
         f"({parts}, all trials one after another)"
     )
     yield (

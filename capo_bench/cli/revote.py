@@ -54,12 +54,12 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     """
     from capo_bench.pages.revote import replay_page, write_replay
     from capo_bench.revote.study import replay_study
-    from capo_bench.run.meter import bar
+    from capo_bench.run.meter import open_meter
 
     wanted = _read_wanted(weights, ks, rules)
     plan, trial = choose_plan(chosen, home)
     folder = trial.path / "revote" if trial else home.study(plan.study).profile(plan.profile).revote
-    with bar("replaying") as on_step:
+    with open_meter("replaying") as on_step:
         replay = replay_study(plan, home, wanted, on_step)
     paths = write_replay(replay, folder)
     if as_json:

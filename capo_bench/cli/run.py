@@ -19,7 +19,7 @@ from capo_bench.cli.options import (
     read_stage_limit,
 )
 from capo_bench.cli.printing import print_json
-from capo_bench.run.studies import StudyChoice, plan_of_file, study_file
+from capo_bench.run.studies import StudyChoice, find_study_file, plan_of_file
 from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     Run it again to resume: finished trials are kept, stopped ones resume from their checkpoint. The first Ctrl-C lets
     running trials save, the second ends at once.
     """
-    from capo_bench.analysis.answer import answered
+    from capo_bench.analysis.answer import build_tracked_answer
     from capo_bench.run.runner import RunOptions
     from capo_bench.study.data import check_rows
     from capo_bench.study.last_plan import RunRequest
-    from capo_bench.study.load import study_text
+    from capo_bench.study.load import read_study_text
 
     failures = _limit_failures(max_failures, fail_fast, keep_going)
     options = RunOptions(max_failures=failures, track=not no_tracking, **given)
@@ -150,11 +150,11 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     try:
         plan = plan_of_file(chosen, home)
         whole = plan_of_file(replace(chosen, only=()), home) if chosen.only else plan
-        text = study_text(study_file(chosen.word, chosen.profile, home))
+        text = read_study_text(find_study_file(chosen.word, chosen.profile, home))
         _bound_critiques(home, critique_cache_size)
         if options.executor == "local":  # machines of a cluster may have data that this one lacks
             check_rows([trial.config for trial in plan.trials if not home.trial(trial.id).done])
-        asked = RunRequest(text, chosen.sets, whole, answered)
+        asked = RunRequest(text, chosen.sets, whole, build_tracked_answer)
         sys.exit(_run(plan, home, options, asked, as_json=as_json))
     except KeyboardInterrupt:
         click.echo(f"interrupted; resume with: {_format_command()}", err=True)
@@ -186,7 +186,7 @@ def _bound_critiques(home: Home, size: int | None) -> None:
 
 def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_json: bool) -> int:
     """Run a plan, look by look if it has looks; print the result and return the exit code."""
-    from capo_bench.analysis.looks import trials_due
+    from capo_bench.analysis.looks import find_trials_due
     from capo_bench.pages.report import write_report
     from capo_bench.run.progress import Display
     from capo_bench.run.session import run_study
@@ -198,11 +198,11 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
         reports[:] = _build_reports(plan, home)
         return write_report(reports[0], folder)[0].parent if reports else None
 
-    due = trials_due(plan, home)
+    due = find_trials_due(plan, home)
     while True:
-        now = replace(asked, plan=trials_due(asked.plan or plan, home))
+        now = replace(asked, plan=find_trials_due(asked.plan or plan, home))
         result = run_study(due, home, options, Display(stderr=True), write, now)
-        ran, due = due, trials_due(plan, home)
+        ran, due = due, find_trials_due(plan, home)
         if result.exit_code or due == ran:
             break
     if result.idle:

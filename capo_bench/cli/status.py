@@ -112,15 +112,15 @@ def _format_update(studies: list[StudyStatus], as_json: bool) -> str:
 
 
 def _read_studies(study: str | None, profile: str | None, home: Home) -> list[StudyStatus]:
-    from capo_bench.run.state import started_studies, study_status
+    from capo_bench.run.state import list_started_studies, read_study_status
 
     if study is None:
-        return [study_status(home, name, profile) for name in started_studies(home)]
-    if profile is None and study in started_studies(home):
-        return [study_status(home, study)]
+        return [read_study_status(home, name, profile) for name in list_started_studies(home)]
+    if profile is None and study in list_started_studies(home):
+        return [read_study_status(home, study)]
     plan = plan_as_run(StudyChoice(study, profile), home)
     ids = tuple(dict.fromkeys(trial.id for trial in plan.trials))
-    return [study_status(home, plan.study, plan.profile, ids)]
+    return [read_study_status(home, plan.study, plan.profile, ids)]
 
 
 def _describe_study(study: StudyStatus) -> list[str]:
@@ -144,10 +144,10 @@ def _describe_study(study: StudyStatus) -> list[str]:
 
 
 def _describe_pace(study: StudyStatus) -> str:
-    from capo_bench.run.board import duration
+    from capo_bench.run.board import format_duration
 
     parts = ["{model}, step {step}/{of}".format(**made) for made in study.preparing]
-    parts += [] if study.seconds_left is None else [f"about {duration(study.seconds_left)} left"]
+    parts += [] if study.seconds_left is None else [f"about {format_duration(study.seconds_left)} left"]
     parts += [] if study.an_hour is None else [f"{study.an_hour:,.1f} trials an hour"]
     parts += [f"{number:,.0f} {who} tokens a second" for who, number in study.tokens.items() if number]
     return " · ".join(parts)
@@ -170,12 +170,12 @@ def _describe_error(trial: TrialStatus) -> str:
 
 
 def _describe_progress(trial: TrialStatus) -> str:
-    from capo_bench.run.board import describe_position, duration
+    from capo_bench.run.board import describe_position, format_duration
 
     if not trial.now:
         return ""
     position = describe_position(trial.now)
-    return f": {position}, {duration(trial.now['seconds'])}" if trial.state == "running" else f" at {position}"
+    return f": {position}, {format_duration(trial.now['seconds'])}" if trial.state == "running" else f" at {position}"
 
 
 def _build_json(studies: list[StudyStatus]) -> dict[str, Any]:
@@ -215,15 +215,15 @@ def _print_critiques(home: Home) -> None:
         return  # before the imports, which take longer than all the rest
     from sqlite3 import Error
 
-    from capo_bench.run.limits import size
-    from trainers.critics.store import FILE, kept
+    from capo_bench.run.limits import format_size
+    from trainers.critics.store import FILE, measure_store
 
     path = home.critiques / FILE
     try:
-        held = kept(path)
+        held = measure_store(path)
     except (Error, OSError) as error:
         print_text(f"critique cache: cannot be read ({error}); runs do without it; to start a new one, delete {path}")
         return
     if held:
-        sizes = f"{size(held.size)} of at most {size(held.limit)}"
+        sizes = f"{format_size(held.size)} of at most {format_size(held.limit)}"
         print_text(f"critique cache: {held.critiques:,} critiques, {sizes} (run --critique-cache-size sets the limit)")

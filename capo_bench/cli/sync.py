@@ -36,14 +36,14 @@ def sync(study: str | None, home: Home, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from capo_bench.analysis.answer import answered
-    from capo_bench.run.meter import bar
-    from capo_bench.run.state import started_studies
+    from capo_bench.analysis.answer import build_tracked_answer
+    from capo_bench.run.meter import open_meter
+    from capo_bench.run.state import list_started_studies
     from capo_bench.store.errors import RunError
     from capo_bench.track.store import describe_failure, store_of
     from capo_bench.track.sync import sync as deliver
 
-    names = list(started_studies(home))
+    names = list(list_started_studies(home))
     if study is not None and study not in names:
         raise click.UsageError(
             f"no study {study!r} has been run in {home.path}; there are: {', '.join(names) or 'none'}"
@@ -51,8 +51,8 @@ def sync(study: str | None, home: Home, as_json: bool) -> None:
     store, code, delivered = store_of(home), 0, []
     for name in [study] if study else names:
         try:
-            with bar(name) as tell:
-                delivery = deliver(home, name, store, tell, answered)
+            with open_meter(name) as tell:
+                delivery = deliver(home, name, store, tell, build_tracked_answer)
         except RunError as error:  # a damaged file affects only this study
             code = 2
             click.echo(f"{name}: not delivered: {error}", err=True)

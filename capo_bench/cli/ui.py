@@ -33,7 +33,7 @@ def ui(study: str | None, home: Home, port: int, as_json: bool) -> None:
     from capo_bench.track.redact import redact
     from capo_bench.track.server import serve
     from capo_bench.track.store import store_of
-    from capo_bench.track.view import link_of
+    from capo_bench.track.view import build_link
 
     store, link = store_of(home), ""
 
@@ -50,7 +50,7 @@ def ui(study: str | None, home: Home, port: int, as_json: bool) -> None:
     name = study or _find_last_run(home)
     if name and (store.database is None or store.database.exists()):
         with suppress(Exception):  # the store may raise any error; its pages show it
-            link = link_of(store, name)
+            link = build_link(store, name)
     if store.remote:
         ready(redact(store.uri).rstrip("/"))
         return

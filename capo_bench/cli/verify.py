@@ -47,17 +47,17 @@ def verify(chosen: StudyChoice, home: Home, as_json: bool) -> None:
     and trials with each other. A value that cannot be computed here is counted as not verified, with the reason. Values
     that only the run could measure (seconds, losses) are counted separately.
     """
-    from capo_bench.run.meter import bar
-    from capo_bench.verify.checks import new_checks
+    from capo_bench.run.meter import open_meter
+    from capo_bench.verify.checks import make_checks
     from capo_bench.verify.study import verify as verify_home
     from capo_bench.verify.study import verify_bundle
 
-    with bar("verifying") as tell:
+    with open_meter("verifying") as tell:
         if chosen.word.endswith(".tar.gz"):
             result = verify_bundle(Path(chosen.word), tell)
         else:
             plan, sets = plan_as_run(chosen, home), chosen.sets or None
-            result = verify_home(plan, home, new_checks(), tell=tell, sets=sets, only=chosen.only)
+            result = verify_home(plan, home, make_checks(), tell=tell, sets=sets, only=chosen.only)
     if as_json:
         print_json(_build_json(result))
     else:

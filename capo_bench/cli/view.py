@@ -48,7 +48,7 @@ def view(
     on which critiques disagree most, at the beginning and at the end. It is one file that needs no network.
     """
     from capo_bench.pages.rollouts import write_rollouts
-    from capo_bench.run.meter import bar
+    from capo_bench.run.meter import open_meter
 
     plan, trial = choose_plan(chosen, home)
     if trial is None:
@@ -56,7 +56,7 @@ def view(
         place = home.study(plan.study).profile(plan.profile).report / "rollouts.html"
     else:
         trials, place = [(plan.trials[0], trial)], home.view(plan.trials[0].id)
-    with bar("reading") as on_step:
+    with open_meter("reading") as on_step:
         path = write_rollouts(plan.study, trials, out or place, most=most, on_step=on_step)
     if as_json:
         print_json({"version": 1, "trials": [trial.id for trial, _ in trials], "page": str(path)})

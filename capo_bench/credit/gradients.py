@@ -25,11 +25,11 @@ MOST_PARAMETERS = 20_000_000
 """Above so many, gradients of every step are not worked out: they take a backward pass each."""
 
 
-def gram(model: TransformersModel, rollouts: Sequence[Rollout]) -> FloatArray:
+def compute_gram(model: TransformersModel, rollouts: Sequence[Rollout]) -> FloatArray:
     """Return the inner products of the gradients of all steps, shape (N, N)."""
     weights = [weight for weight in model.model.parameters() if weight.requires_grad]
     sketch = _Sketch(sum(weight.numel() for weight in weights))
-    rows = [row for rollout in rollouts for row in _step_gradients(model, rollout, weights, sketch)]
+    rows = [row for rollout in rollouts for row in _compute_step_gradients(model, rollout, weights, sketch)]
     sketches = np.array(rows).reshape(-1, WIDTH)
     return np.asarray(sketches @ sketches.T)
 
@@ -49,10 +49,10 @@ class _Sketch:
         return np.asarray(sketch.numpy())
 
 
-def _step_gradients(
+def _compute_step_gradients(
     model: TransformersModel, rollout: Rollout, weights: Sequence[torch.Tensor], sketch: _Sketch
 ) -> list[FloatArray]:
-    prompt, tokens, steps = _tokens(model, rollout)
+    prompt, tokens, steps = _tokenize_rollout(model, rollout)
     if not tokens:
         return [np.zeros(WIDTH) for _ in rollout.steps]
     ids = torch.tensor([[*prompt, *tokens]], device=model.model.device)
@@ -70,7 +70,7 @@ def _step_gradients(
     return sketches
 
 
-def _tokens(model: TransformersModel, rollout: Rollout) -> tuple[list[int], list[int], list[int]]:
+def _tokenize_rollout(model: TransformersModel, rollout: Rollout) -> tuple[list[int], list[int], list[int]]:
     """Return the tokens of prompt and completion, and the step of each of the latter's."""
     end = sorted(model.conventions.ends)[:1]
     steps = np.repeat(np.arange(len(rollout.tokens)), rollout.tokens).tolist()

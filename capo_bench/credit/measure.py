@@ -16,14 +16,14 @@ from capo_bench.analysis.fidelity import ValuedStep
 from capo_bench.revote.batch import store_of
 from capo_bench.revote.trial import read_whole
 from capo_bench.store.errors import RunError
-from capo_bench.study.identity import cold_start_key
-from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances, states_before
+from capo_bench.study.identity import hash_cold_start
+from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances, list_states
 from evals.verify import VERIFIER_VERSION, Verifier
 from trainers.backbones import BACKBONES
 from trainers.credit.arrays import FloatArray
-from trainers.credit.monte_carlo import step_values
+from trainers.credit.monte_carlo import list_step_values
 from trainers.methods import METHODS
-from trainers.rollouts import DamagedRolloutsError, Rollout, stored_steps
+from trainers.rollouts import DamagedRolloutsError, Rollout, list_stored_steps
 
 if TYPE_CHECKING:
     from capo_bench.store.home import Home
@@ -72,7 +72,7 @@ def measure_trials(
         for place, (trial, step, which) in enumerate(work):
             part = _Part(trial, step, which, home, wanted)
             try:
-                measured.append(part.measure(verifier, _scaled(on_part, place, len(work))))
+                measured.append(part.measure(verifier, _scale_progress(on_part, place, len(work))))
             except (NoPolicyError, DamagedRolloutsError) as error:
                 left_out.append(f"{trial.variant}, seed {trial.seed}, optimizer step {step}: {error}")
     if not measured:
@@ -80,7 +80,7 @@ def measure_trials(
     return measured, left_out
 
 
-def _scaled(on_part: Tell, place: int, of: int) -> Tell:
+def _scale_progress(on_part: Tell, place: int, of: int) -> Tell:
     """Return what tells of a part of the work as of the whole, in hundredths of a part."""
     return lambda done, total: on_part(100 * place + 100 * done // max(total, 1), 100 * of)
 
@@ -93,26 +93,26 @@ def _work(trials: Sequence[Trial], home: Home, left_out: list[str]) -> Iterator[
         if not home.trial(trial.id).done:
             left_out.append(f"{name}: not finished; capo-bench run finishes it")
             continue
-        steps = known_steps(trial, home)
+        steps = find_known_steps(trial, home)
         if not steps:
             left_out.append(f"{name}: no stored rollouts whose policy is kept")
         yield from ((trial, step, which) for step, which in sorted(steps.items()))
 
 
-def known_steps(trial: Trial, home: Home) -> dict[int, str]:
+def find_known_steps(trial: Trial, home: Home) -> dict[int, str]:
     """Return the stored optimizer steps whose policy is kept, and which it is: ``start`` or ``trained``.
 
     The rollouts of the first step are the start's. Those of the last were sampled by the policy one update before the
     trained one, which stands in for it: policies between the two are not kept.
     """
-    steps = list(stored_steps(home.trial(trial.id).rollouts))
+    steps = list(list_stored_steps(home.trial(trial.id).rollouts))
     if not steps:
         return {}
     last = {steps[-1]: "trained"} if steps[-1] == trial.config.train.steps else {}
     return {**last, **({1: "start"} if steps[0] == 1 else {})}
 
 
-def policy_of(trial: Trial, home: Home, which: str) -> ModelSpec:
+def find_policy(trial: Trial, home: Home, which: str) -> ModelSpec:
     """Return the model of the ``start`` or of the ``trained`` policy.
 
     Raises:
@@ -120,7 +120,7 @@ def policy_of(trial: Trial, home: Home, which: str) -> ModelSpec:
     """
     from evals.models.spec import ModelSpec
 
-    backbone, key = BACKBONES.load(trial.config.backbone), cold_start_key(trial.config)
+    backbone, key = BACKBONES.load(trial.config.backbone), hash_cold_start(trial.config)
     folder: Path | None = home.trial(trial.id).model
     if which == "start":
         folder = None if key is None else home.stage("cold_start", key)
@@ -144,12 +144,11 @@ class _Part:
 
     def measure(self, verifier: Verifier, on_part: Tell) -> ValuedStep:
         rollouts = self._rollouts()
-        spec = policy_of(self.trial, self.home, self.which)
+        spec = find_policy(self.trial, self.home, self.which)
         opened = _Opened(spec, self.trial)
         train = self.trial.config.train
         states = [
-            states_before(row.prompt, row.answer, row.pieces, row.tokens, train.max_completion_tokens)
-            for row in rollouts
+            list_states(row.prompt, row.answer, row.pieces, row.tokens, train.max_completion_tokens) for row in rollouts
         ]
         outcomes = np.array([np.nan if row.outcome is None else row.outcome for row in rollouts])
         rows = []
@@ -158,7 +157,7 @@ class _Part:
             chances = self._chances(opened, verifier, [state for row in states for state in row], counting, on_part)
             ends = [0, *accumulate(map(len, states))]
             each = [[chance.value for chance in chances[a:b]] for a, b in pairwise(ends)]
-            rows.append(step_values(each, outcomes))
+            rows.append(list_step_values(each, outcomes))
         return ValuedStep(
             trial=self.trial,
             step=self.step,
@@ -174,7 +173,7 @@ class _Part:
 
     def _rollouts(self) -> Sequence[Rollout]:
         folder, size = self.home.trial(self.trial.id).rollouts, self.trial.config.train.group_size
-        step = read_whole(self.step, stored_steps(folder)[self.step], size)
+        step = read_whole(self.step, list_stored_steps(folder)[self.step], size)
         if step.rollouts[0].aim != "steps":
             raise NoPolicyError("its critic was asked about answers")
         if not all(rollout.pieces for rollout in step.rollouts):
@@ -230,11 +229,11 @@ class _Opened:
         return self._model
 
     def gram(self, rollouts: Sequence[Rollout]) -> FloatArray | None:
-        from capo_bench.credit.gradients import MOST_PARAMETERS, gram
+        from capo_bench.credit.gradients import MOST_PARAMETERS, compute_gram
         from evals.models.transformers import TransformersModel
 
         model = self.model()
         if not isinstance(model, TransformersModel):
             return None
         size = sum(weight.numel() for weight in model.model.parameters())
-        return gram(model, rollouts) if size <= MOST_PARAMETERS else None
+        return compute_gram(model, rollouts) if size <= MOST_PARAMETERS else None

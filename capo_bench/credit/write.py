@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.analysis.fidelity import ValuedStep, fidelity, learning, steps_frame
+from capo_bench.analysis.fidelity import ValuedStep, build_steps_frame, compare_with_learning, measure_fidelity
 from capo_bench.credit.measure import FEW
 from capo_bench.pages.page import Page, write_page
-from capo_bench.pages.text import csv_of
+from capo_bench.pages.text import format_csv_of_rows
 from capo_bench.store.home import Home, read_json, write_json
 from evals.files import write_atomic
 
@@ -29,12 +29,18 @@ def summarise_fidelity(
         f"vineppo and spo are measured with {FEW} continuations a state that the true advantages do not share.",
         *(f"Left out: {line}." for line in left_out),
     ]
-    reached = _reached(measured, plan, home)
-    rows = fidelity(measured, bound)
-    return {"version": 1, "bound": bound, "rows": rows, "learning": learning(measured, reached), "notes": notes}
+    reached = _average_reached(measured, plan, home)
+    rows = measure_fidelity(measured, bound)
+    return {
+        "version": 1,
+        "bound": bound,
+        "rows": rows,
+        "learning": compare_with_learning(measured, reached),
+        "notes": notes,
+    }
 
 
-def _reached(measured: Sequence[ValuedStep], plan: Plan, home: Home) -> dict[str, float]:
+def _average_reached(measured: Sequence[ValuedStep], plan: Plan, home: Home) -> dict[str, float]:
     """Return the mean of the primary metric of each measured variant, over its finished trials."""
     metric = plan.metrics[0] if plan.metrics else ""
     values = dict[str, list[float]]()
@@ -51,7 +57,7 @@ def write_fidelity(
 ) -> tuple[Path, ...]:
     """Write ``credit.csv``, ``credit.json``, ``steps.csv.gz`` and the page into a folder; return all but tables."""
     table, whole, steps = folder / "credit.csv", folder / "credit.json", folder / "steps.csv.gz"
-    write_atomic(table, csv_of(summary["rows"]))
+    write_atomic(table, format_csv_of_rows(summary["rows"]))
     write_json(whole, summary)
-    steps_frame(measured).to_csv(steps, index=False, compression={"method": "gzip", "mtime": 0})
+    build_steps_frame(measured).to_csv(steps, index=False, compression={"method": "gzip", "mtime": 0})
     return table, whole, steps, *write_page(page, folder, "credit")

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from capo_bench.critic.prm import reason
+from capo_bench.critic.prm import explain_abstention
 from trainers.credit.critique import Critique
 from trainers.critics.base import Critic, Solution
 from trainers.critics.critic_thread import Answers, CriticThread
@@ -135,7 +135,7 @@ class Round:
             for place, row in enumerate(future.result().critiques, question.first):
                 kept[place] = row
                 self._asked += len(row)
-                self._abstained.update(filter(None, map(reason, row)))
+                self._abstained.update(filter(None, map(explain_abstention, row)))
         self._on_answer(self._state())
         self._check(least=ENOUGH)
 

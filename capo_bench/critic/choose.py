@@ -11,17 +11,17 @@ from pydantic import ValidationError
 from capo_bench.critic.prm import PRM, PrmParams
 from capo_bench.study.errors import Place, StudyError, StudyErrors
 from capo_bench.study.explain import explain
-from capo_bench.study.keys import with_value
-from capo_bench.study.load import load_plan, read_study, shipped_studies
+from capo_bench.study.keys import set_value
+from capo_bench.study.load import list_shipped_studies, load_plan, read_study
 from capo_bench.study.select import read_setting
 from capo_bench.study.yamlfile import TreePath
-from evals.registry import UnknownNameError, did_you_mean
-from trainers.config import default_critic
+from evals.registry import UnknownNameError, suggest_similar
+from trainers.config import make_default_critic
 from trainers.critics import CRITICS
 from trainers.critics.base import CriticParams
 
 
-def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
+def choose_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
     """Return a critic's settings.
 
     Args:
@@ -32,14 +32,14 @@ def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
     Raises:
         StudyErrors: All that is wrong with the name, the study or the settings.
     """
-    tree = {"name": name} if name in (PRM, *CRITICS.names()) else _of_study(name, profile)
+    tree = {"name": name} if name in (PRM, *CRITICS.names()) else _read_critic_of_study(name, profile)
     written = dict[str, str]()
     for text in sets:
         setting, *more = read_setting(text)
         if more:
             rule = f"{setting.key} has {len(more) + 1} values; a critic takes one"
             raise StudyErrors([StudyError(setting.source.place(), rule, "measure one after another")])
-        tree = with_value(tree, setting.key.split("."), setting.value)
+        tree = set_value(tree, setting.key.split("."), setting.value)
         written[setting.key] = text
 
     def locate(path: TreePath) -> Place:
@@ -47,25 +47,25 @@ def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
         given = next((text for key, text in written.items() if f"{dotted}.".startswith(f"{key}.")), None)
         return Place(name if given is None else f"--set {given}")
 
-    return _validated(tree, locate)
+    return _validate(tree, locate)
 
 
-def _of_study(name: str, profile: str) -> dict[str, Any]:
-    if name not in shipped_studies() and not Path(name).exists():
-        names = [*CRITICS.names(), PRM, *shipped_studies()]
-        way_out = f"critics: {', '.join([*CRITICS.names(), PRM])}; shipped studies: {', '.join(shipped_studies())}"
-        rule = f"no critic and no study {name!r}{did_you_mean(name, names)}"
+def _read_critic_of_study(name: str, profile: str) -> dict[str, Any]:
+    if name not in list_shipped_studies() and not Path(name).exists():
+        names = [*CRITICS.names(), PRM, *list_shipped_studies()]
+        way_out = f"critics: {', '.join([*CRITICS.names(), PRM])}; shipped studies: {', '.join(list_shipped_studies())}"
+        rule = f"no critic and no study {name!r}{suggest_similar(name, names)}"
         raise StudyErrors([StudyError(Place(name), rule, way_out)])
     load_plan(name, profile)  # says all that is wrong with the study
     study = read_study(name).study
     tree: dict[str, Any] = study.base
     settings = study.profiles[profile].set if profile in study.profiles else {}
     for key in sorted(settings, key=lambda key: key.count(".")):
-        tree = with_value(tree, key.split("."), settings[key])
-    return dict(tree.get("critic") or default_critic().model_dump(mode="json"))
+        tree = set_value(tree, key.split("."), settings[key])
+    return dict(tree.get("critic") or make_default_critic().model_dump(mode="json"))
 
 
-def _validated(tree: dict[str, Any], locate: Any) -> CriticParams:
+def _validate(tree: dict[str, Any], locate: Any) -> CriticParams:
     try:
         model = PrmParams if tree["name"] == PRM else CRITICS.get(tree["name"])
     except UnknownNameError as error:

@@ -17,7 +17,7 @@ from trainers.critics.base import Critic, CriticParams, Surroundings
 from trainers.critics.cached import open_critic
 
 
-def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None:
+def ensure_embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None:
     """Return the folder of the embedded model that settings name, first trained, by one study, if need be; or None."""
     judge = params.taught if isinstance(params, PrmParams) else params.embedded_critic
     if judge is None:
@@ -28,21 +28,21 @@ def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None
 
 
 @contextmanager
-def prepared(params: CriticParams, home: Home, emit: Emit) -> Iterator[Path | None]:
-    """Make ready what the critic needs, until the end of the context; yields `embedded_folder`.
+def prepare_critic(params: CriticParams, home: Home, emit: Emit) -> Iterator[Path | None]:
+    """Make ready what the critic needs, until the end of the context; yields `ensure_embedded_folder`.
 
     Raises:
         RunError: The critic cannot be served.
     """
-    from capo_bench.run.serving import serving
-    from capo_bench.study.served import served_by
+    from capo_bench.run.serving import serve_critic
+    from capo_bench.study.served import find_served_by
 
-    embedded, critic = embedded_folder(params, home, emit), served_by(params)
+    embedded, critic = ensure_embedded_folder(params, home, emit), find_served_by(params)
     if critic is None:
         yield embedded
         return
     emit({"kind": "stage", "stage": f"{critic} is loading"})
-    with serving(critic, embedded, home.path / "cache" / "critic-server.log"):
+    with serve_critic(critic, embedded, home.path / "cache" / "critic-server.log"):
         yield embedded
 
 

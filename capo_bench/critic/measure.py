@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from capo_bench.critic.ask import AskProgress, CollectedCritiques, CritiqueTerms, Round
-from capo_bench.critic.embedded import check_checkers, open_kept, prepared
+from capo_bench.critic.embedded import check_checkers, open_kept, prepare_critic
 from capo_bench.critic.prm import PrmParams
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
-from capo_bench.study.identity import critic_identity, digest, judge_key
+from capo_bench.study.identity import hash_plain, identify_critic, judge_key
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem, StepCheck
 from evals.critics.data import STEP_DATA, Loaded, Selection, StepData
 from evals.critics.labels import LabelledSolution
@@ -71,36 +71,36 @@ def measure(
     _check_solutions(request, loaded.solutions)
     benchmark: Benchmark = BENCHMARKS.get(data.benchmark) if data.benchmark else NoChecker(data.name)
     solutions = [Solution(solution.problem, solution.steps) for solution in loaded.solutions]
-    with prepared(request.critic, home, emit) as embedded:
+    with prepare_critic(request.critic, home, emit) as embedded:
         critic = open_kept(request.critic, Surroundings(benchmark, request.selection.seed, embedded), home)
         asked = Round(critic, solutions, request.terms, on_answer).run()
-    return CriticMeasurement(measurement_id(request, loaded.solutions), request, data, loaded, asked)
+    return CriticMeasurement(hash_measurement(request, loaded.solutions), request, data, loaded, asked)
 
 
-def identity(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> dict[str, Any]:
+def identify_measurement(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> dict[str, Any]:
     """Return all that decides the result."""
     return {
         "version": VERSION,
-        "critic": {**critic_identity(request.critic), **_taught(request.critic)},
+        "critic": {**identify_critic(request.critic), **_find_taught(request.critic)},
         "data": request.data,
-        "solutions": fingerprint(solutions),
+        "solutions": fingerprint_solutions(solutions),
         "seed": request.selection.seed,
         "critiques": request.terms.critiques,
         "greedy": request.terms.greedy,
     }
 
 
-def _taught(params: CriticParams) -> dict[str, str]:
+def _find_taught(params: CriticParams) -> dict[str, str]:
     taught = params.taught if isinstance(params, PrmParams) else None
     return {} if taught is None else {"embedded": judge_key(taught)}
 
 
-def measurement_id(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> str:
+def hash_measurement(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> str:
     """Return the hash of a measurement's identity."""
-    return digest(identity(request, solutions))
+    return hash_plain(identify_measurement(request, solutions))
 
 
-def fingerprint(solutions: Sequence[LabelledSolution]) -> str:
+def fingerprint_solutions(solutions: Sequence[LabelledSolution]) -> str:
     """Return a short content hash of solutions and labels."""
     digested = hashlib.sha256()
     for solution in solutions:

@@ -101,6 +101,6 @@ class _PrmCritic:
         return ScoredCritique(wrong, usage=usage, scores=scored.scores)
 
 
-def reason(critique: Critique) -> str | None:
+def explain_abstention(critique: Critique) -> str | None:
     """Return why a critique has no verdict: of a process reward model, in its own words; None where it has one."""
     return critique.text if isinstance(critique, ScoredCritique) and critique.abstained else critique.abstained

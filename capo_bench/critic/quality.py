@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evals.critics.metrics import scores_of
+from evals.critics.metrics import compute_scores
 from trainers.credit.arrays import BoolArray, FloatArray, IntArray
 from trainers.credit.votes import VOTES, Flags, combine
 
@@ -54,16 +54,16 @@ class Ballot:
 
 def set_votes() -> tuple[Vote, ...]:
     """Return the rules that make a set of wrong steps, each by itself, out of k critiques with nothing to choose."""
-    rules = {vote: VOTES.get(vote.rule) for vote in plain_votes()}
+    rules = {vote: VOTES.get(vote.rule) for vote in list_plain_votes()}
     return tuple(vote for vote, rule in rules.items() if rule.names_set and rule.step_by_step and not rule.asks_one)
 
 
-def plain_votes() -> tuple[Vote, ...]:
+def list_plain_votes() -> tuple[Vote, ...]:
     """Return every rule that needs no number."""
     return tuple(Vote(name) for name in VOTES.names() if not VOTES.get(name).takes_number)
 
 
-def ballots(votes: Iterable[Vote], ks: Iterable[int]) -> tuple[Ballot, ...]:
+def list_ballots(votes: Iterable[Vote], ks: Iterable[int]) -> tuple[Ballot, ...]:
     """Return every vote at every k at which it differs.
 
     A rule about one critique appears only at k = 1. A rule with a number m flags nothing below k = m, and appears from
@@ -176,7 +176,7 @@ class LabelTally:
 
         Precision and the like have the ends of their 95 % interval beside them, over whole problems.
         """
-        scores = scores_of(np.array(list(self.counts.values()), dtype=np.float64).reshape(-1, 4))
+        scores = compute_scores(np.array(list(self.counts.values()), dtype=np.float64).reshape(-1, 4))
         shares = {name: getattr(scores, name) for name in ("precision", "recall", "f1", "false_alarm")}
         ends = (("", "value"), ("_low", "low"), ("_high", "high"))
         return {
@@ -196,7 +196,7 @@ class LabelTally:
         }
 
 
-def quality(judged: JudgedSteps, critic: str, ballot: Ballot) -> Row:
+def measure_quality(judged: JudgedSteps, critic: str, ballot: Ballot) -> Row:
     """Return `LabelTally.row` of a vote; a solution that none of the k critiques answered is in no score."""
     tally = LabelTally()
     tally.add(judged, ballot.k, share_charged(judged.flags, ballot))

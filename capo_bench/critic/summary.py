@@ -11,25 +11,32 @@ from typing import Any
 import numpy as np
 
 from capo_bench.critic.measure import CriticMeasurement
-from capo_bench.critic.prm import PrmParams, ScoredCritique, reason
+from capo_bench.critic.prm import PrmParams, ScoredCritique, explain_abstention
 from capo_bench.critic.quality import (
     Ballot,
     JudgedSteps,
     Row,
     Vote,
-    ballots,
     call_wrong,
-    quality,
+    list_ballots,
+    measure_quality,
     set_votes,
     share_charged,
 )
-from evals.critics.first_error import first_error_scores
+from evals.critics.first_error import score_first_error
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.critics.metrics import MOST_BINS, Calibration, ShareEstimate, alpha_estimate, area_estimate, calibration
+from evals.critics.metrics import (
+    MOST_BINS,
+    Calibration,
+    ShareEstimate,
+    estimate_alpha,
+    estimate_area,
+    measure_calibration,
+)
 from evals.metrics import list_ks
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
-from trainers.credit.votes import flags_of
+from trainers.credit.votes import build_flags
 
 GREEDY = Ballot(Vote("greedy"), 1)
 FIRST_INDEX = Vote("first_index")
@@ -76,16 +83,16 @@ def summarise(measured: CriticMeasurement) -> CriticSummary:
     """Work out a measurement's numbers."""
     asked, terms, critic = measured.asked, measured.request.terms, measured.request.critic
     labels = [solution.labels for solution in measured.solutions]
-    sampled, greedy = judged_steps(asked.sampled, labels), judged_steps(asked.greedy, labels)
+    sampled, greedy = lay_out_judged_steps(asked.sampled, labels), lay_out_judged_steps(asked.greedy, labels)
     ks = list_ks(terms.critiques)
     heard = [(GREEDY, greedy)] if terms.greedy else []
-    heard += [(ballot, sampled) for ballot in ballots([*set_votes(), FIRST_INDEX], ks)]
-    votes = [quality(judged, critic.name, ballot) for ballot, judged in heard if ballot.vote != FIRST_INDEX]
-    first = [_first_error(ballot, judged, measured.solutions) for ballot, judged in heard]
+    heard += [(ballot, sampled) for ballot in list_ballots([*set_votes(), FIRST_INDEX], ks)]
+    votes = [measure_quality(judged, critic.name, ballot) for ballot, judged in heard if ballot.vote != FIRST_INDEX]
+    first = [_score_first_error(ballot, judged, measured.solutions) for ballot, judged in heard]
     area, calibrations = None, {k: vote_calibration(sampled, k) for k in ks}
     if isinstance(critic, PrmParams):
-        doubts, wrong, groups = doubted(asked.greedy, greedy)
-        area, calibrations = area_estimate(doubts, wrong, groups), {1: calibration(doubts, wrong, MOST_BINS)}
+        doubts, wrong, groups = list_doubts(asked.greedy, greedy)
+        area, calibrations = estimate_area(doubts, wrong, groups), {1: measure_calibration(doubts, wrong, MOST_BINS)}
         votes, first = (
             [{**row, "rule": f"score below {critic.threshold:g}"} for row in rows] for rows in (votes, first)
         )
@@ -97,30 +104,32 @@ def summarise(measured: CriticMeasurement) -> CriticSummary:
         votes=votes,
         first_error=first if measured.data.first_error else [],
         calibration=calibrations,
-        alpha=alpha_estimate(*sampled.ratings()),
+        alpha=estimate_alpha(*sampled.ratings()),
         area=area,
         cost=_cost(measured),
     )
 
 
-def judged_steps(critiques: Sequence[Sequence[Critique]], labels: Sequence[StepLabels]) -> JudgedSteps:
+def lay_out_judged_steps(critiques: Sequence[Sequence[Critique]], labels: Sequence[StepLabels]) -> JudgedSteps:
     """Lay out labelled solutions with their critiques; a step without a label has no truth."""
     truths = [np.full(label.steps, np.nan) for label in labels]
     for truth, label in zip(truths, labels, strict=True):
         truth[sorted(label.labelled)] = 0.0
         truth[sorted(label.wrong)] = 1.0
     problems = tuple(label.group or f"#{row}" for row, label in enumerate(labels))
-    return JudgedSteps(problems, np.concatenate(truths), flags_of(critiques, [label.steps for label in labels]))
+    return JudgedSteps(problems, np.concatenate(truths), build_flags(critiques, [label.steps for label in labels]))
 
 
 def vote_calibration(judged: JudgedSteps, k: int) -> Calibration:
     """Compare the share of the first k critiques that flag a step with its label, over the labelled steps."""
     shares = share_charged(judged.flags, Ballot(Vote("average"), k))
     counted = ~np.isnan(shares) & ~np.isnan(judged.truth)
-    return calibration(shares[counted], judged.truth[counted] == 1, k)
+    return measure_calibration(shares[counted], judged.truth[counted] == 1, k)
 
 
-def doubted(critiques: Sequence[Sequence[Critique]], judged: JudgedSteps) -> tuple[FloatArray, BoolArray, list[str]]:
+def list_doubts(
+    critiques: Sequence[Sequence[Critique]], judged: JudgedSteps
+) -> tuple[FloatArray, BoolArray, list[str]]:
     """Return 1 - score of each labelled step that has a score, whether it is wrong, and its problem."""
     scores = [
         read[0].scores if isinstance(read[0], ScoredCritique) and read[0].scores else (np.nan,) * int(steps)
@@ -132,14 +141,14 @@ def doubted(critiques: Sequence[Sequence[Critique]], judged: JudgedSteps) -> tup
     return doubts[counted], judged.truth[counted] == 1, groups
 
 
-def _first_error(ballot: Ballot, judged: JudgedSteps, solutions: Sequence[LabelledSolution]) -> Row:
+def _score_first_error(ballot: Ballot, judged: JudgedSteps, solutions: Sequence[LabelledSolution]) -> Row:
     flags: dict[str, list[BoolArray | None]] = {}
     labels: dict[str, list[StepLabels]] = {}
     for solution, called in zip(solutions, call_wrong(judged.flags, ballot), strict=True):
         flags.setdefault(solution.subset, []).append(called)
         labels.setdefault(solution.subset, []).append(solution.labels)
     vote = ballot.vote
-    return {"rule": vote.rule, "at_least": vote.at_least, "k": ballot.k, "subsets": first_error_scores(flags, labels)}
+    return {"rule": vote.rule, "at_least": vote.at_least, "k": ballot.k, "subsets": score_first_error(flags, labels)}
 
 
 def _cost(measured: CriticMeasurement) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def _cost(measured: CriticMeasurement) -> dict[str, Any]:
     return {
         "critiques": len(critiques),
         "reused": sum(critique.reused for critique in critiques),
-        "abstained": dict(Counter(filter(None, map(reason, critiques))).most_common()),
+        "abstained": dict(Counter(filter(None, map(explain_abstention, critiques))).most_common()),
         "prompt_tokens": sum(usage.prompt_tokens for usage in usages),
         "cached_tokens": sum(usage.cached_tokens for usage in usages),
         "output_tokens": sum(usage.output_tokens for usage in usages),

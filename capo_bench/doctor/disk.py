@@ -10,10 +10,10 @@ from pathlib import Path
 
 from capo_bench.doctor.machine import SIZE_UNKNOWN
 from capo_bench.doctor.needs import Finding, HubItem, Needs
-from capo_bench.doctor.network import in_cache
-from capo_bench.run.limits import size
-from capo_bench.study.beside import parameters
-from capo_bench.study.memory import adapter_parameters
+from capo_bench.doctor.network import is_in_cache
+from capo_bench.run.limits import format_size
+from capo_bench.study.beside import count_model_parameters
+from capo_bench.study.memory import count_trained_parameters
 
 TRIAL_BYTES = 16 * 2**20
 """Generous estimate of the bytes that a trial of an embedded backbone writes."""
@@ -23,17 +23,17 @@ Downloads = dict[HubItem, int | None]
 """Bytes of each download from the hub; None if unknown."""
 
 
-def disks(needs: Needs, home: Path, min_free: int) -> Iterator[Finding]:
+def check_disks(needs: Needs, home: Path, min_free: int) -> Iterator[Finding]:
     """Yield findings on the free space for trials in the results folder and for models in the hub's cache.
 
     The results folder need not exist; `min_free` bytes stay free on each disk.
     """
     from huggingface_hub import constants
 
-    coming = downloads(needs)
+    coming = list_downloads(needs)
     models = sum(count or 0 for count in coming.values())
     results, cache = _find_existing(home), _find_existing(Path(constants.HF_HUB_CACHE))
-    wanted, trials = left_behind(needs) + min_free, f"{needs.trials} trials"
+    wanted, trials = estimate_written_bytes(needs) + min_free, f"{needs.trials} trials"
     if not coming:
         yield _check_room("disk", results, wanted, trials)
     elif results.stat().st_dev == cache.stat().st_dev:
@@ -43,27 +43,27 @@ def disks(needs: Needs, home: Path, min_free: int) -> Iterator[Finding]:
         yield _check_room("disk of the hub's cache", cache, models + min_free, _describe_downloads(coming), coming)
 
 
-def left_behind(needs: Needs) -> int:
+def estimate_written_bytes(needs: Needs) -> int:
     """Return the bytes that trials write: each trained model in float32, and two checkpoints of the largest one."""
     planned = [name for name in needs.models if needs.backbones[name].planned]
-    sizes = {name: 4 * adapter_parameters(needs.backbones[name]) for name in planned}
+    sizes = {name: 4 * count_trained_parameters(needs.backbones[name]) for name in planned}
     kept = sum(needs.models[name] * size for name, size in sizes.items())
     return needs.trials * TRIAL_BYTES + kept + 2 * 3 * max(sizes.values(), default=0)
 
 
-def downloads(needs: Needs) -> Downloads:
+def list_downloads(needs: Needs) -> Downloads:
     """Return what is neither in a folder nor in the hub's cache, with upper bounds of the bytes."""
     return {item: count for item, count in needs.hub.items() if not _is_here(item)}
 
 
 def _is_here(item: HubItem) -> bool:
-    whole = item.kind == "model" and parameters(item.name, item.revision) is not None
-    return whole or Path(item.name).is_dir() or (item.kind == "dataset" and in_cache(item))
+    whole = item.kind == "model" and count_model_parameters(item.name, item.revision) is not None
+    return whole or Path(item.name).is_dir() or (item.kind == "dataset" and is_in_cache(item))
 
 
 def _describe_downloads(coming: Downloads) -> str:
     """Describe the downloads with their sizes, and list those of unknown size."""
-    counted = [f"{item.name} {size(count)}" for item, count in coming.items() if count is not None]
+    counted = [f"{item.name} {format_size(count)}" for item, count in coming.items() if count is not None]
     unknown = [item.name for item in _list_unknown(coming)]
     datasets = sum(item.kind == "dataset" for item in coming)
     if datasets:
@@ -83,7 +83,7 @@ def _check_room(what: str, folder: Path, wanted: int, of: str, coming: Downloads
         )
         return Finding(what, "missing", f"{folder} cannot be written", way_out)
     free = shutil.disk_usage(folder).free
-    sizes = f"{size(free)} free at {folder}, about {size(wanted)} needed for {of}"
+    sizes = f"{format_size(free)} free at {folder}, about {format_size(wanted)} needed for {of}"
     if free < wanted:
         remedy = "free space, choose another --home (trials) or HF_HOME (models), or run fewer trials (--only)"
         return Finding(what, "missing", sizes, remedy)
@@ -94,7 +94,7 @@ def _find_existing(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
 
 
-def file_clock(home: Path) -> Finding:
+def check_file_clock(home: Path) -> Finding:
     """Check whether the clock of the results folder's disk equals this machine's: locks and status use both."""
     import tempfile
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from capo_bench.doctor import disk, machine, network
-from capo_bench.doctor.needs import Finding, needs_of
-from capo_bench.doctor.packages import check_conventions, packages
+from capo_bench.doctor.needs import Finding, collect_needs
+from capo_bench.doctor.packages import check_conventions, check_packages
 from capo_bench.study.plan import Plan
 
 
@@ -17,18 +17,18 @@ def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None
     `min_free` bytes of the disk stay free. `workers` is the number of parallel trials; None: the default of `capo-bench
     run`.
     """
-    needs = needs_of(plan)
+    needs = collect_needs(plan)
     with ThreadPoolExecutor(16) as others:
-        waiting = [others.submit(network.hub_item, item) for item in needs.hub]
-        waiting += [others.submit(network.rollout_server, server) for server in needs.servers]
-        critics = [others.submit(network.endpoint, params) for params in needs.endpoints]
+        waiting = [others.submit(network.check_hub_item, item) for item in needs.hub]
+        waiting += [others.submit(network.check_rollout_server, server) for server in needs.servers]
+        critics = [others.submit(network.check_endpoint, params) for params in needs.endpoints]
         findings = [
-            *machine.gpus(needs),
+            *machine.check_gpus(needs),
             machine.host_memory(needs, workers),
-            *disk.disks(needs, home, min_free),
-            disk.file_clock(home),
-            *packages(needs),
-            network.loopback(),
+            *disk.check_disks(needs, home, min_free),
+            disk.check_file_clock(home),
+            *check_packages(needs),
+            network.check_loopback(),
             *check_conventions(needs),
         ]
         findings += [check.result() for check in waiting]

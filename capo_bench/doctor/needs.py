@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from capo_bench.study.beside import BYTES, Beside, models_beside, served_weights
+from capo_bench.study.beside import BYTES, Beside, find_served_weights, list_models_beside
 from capo_bench.study.data import list_used_rows
 from capo_bench.study.plan import Plan
-from capo_bench.study.served import ServedCritic, served_critic, served_critics
-from evals.tasks.identity import task_settings
+from capo_bench.study.served import ServedCritic, find_served_critic, list_served_critics
+from evals.tasks.identity import read_task_settings
 from trainers.backbones import BACKBONES, BackboneConfig, VllmRollouts
 from trainers.config import TrialConfig
 from trainers.critics.endpoint import EndpointParams
@@ -65,7 +65,7 @@ class Needs:
     models: dict[str, int]
 
 
-def needs_of(plan: Plan) -> Needs:
+def collect_needs(plan: Plan) -> Needs:
     """Return what the trials of a plan need."""
     configs = list({trial.variant: trial.config for trial in plan.trials}.values())
     backbones = {config.backbone: BACKBONES.load(config.backbone) for config in configs}
@@ -77,7 +77,7 @@ def needs_of(plan: Plan) -> Needs:
         if backbone.source == "hub":
             size = backbone.planned.parameters * BYTES[backbone.dtype] if backbone.planned else None
             _add(hub, HubItem("model", str(backbone.model), backbone.revision), size)
-    for judge in (judge for config in training for judge in judges_of(config)):
+    for judge in (judge for config in training for judge in list_judges(config)):
         _add(hub, HubItem("model", judge.model, judge.revision), judge.weights)
     samplers = [backbones[config.backbone].vllm for config in training]
     return Needs(
@@ -85,7 +85,7 @@ def needs_of(plan: Plan) -> Needs:
         trained={name: tuple(each for each in training if each.backbone == name) for name in backbones},
         hub=hub | dict.fromkeys(_list_datasets(configs)),
         endpoints=tuple({(params.base_url, params.model): params for params in reached}.values()),
-        served=tuple(served_critics(plan.trials)),
+        served=tuple(list_served_critics(plan.trials)),
         servers=tuple(dict.fromkeys(each for each in samplers if each is not None and each.mode == "server")),
         extras=_list_extras(configs, backbones),
         trials=len(plan.trials),
@@ -97,12 +97,12 @@ def _add(hub: dict[HubItem, int | None], item: HubItem, size: int | None) -> Non
     hub[item] = max(filter(None, (hub.get(item), size)), default=None)
 
 
-def judges_of(config: TrialConfig) -> list[Beside]:
+def list_judges(config: TrialConfig) -> list[Beside]:
     """Return the models that judge a trial's rollouts, wherever they run, except embedded ones."""
-    beside, served = models_beside(config), served_critic(config)
+    beside, served = list_models_beside(config), find_served_critic(config)
     if served is None or served.embedded is not None or any(model.role == "critic" for model in beside):
         return beside
-    return [*beside, served_weights(config.critic, served)]
+    return [*beside, find_served_weights(config.critic, served)]
 
 
 def _list_datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
@@ -112,7 +112,7 @@ def _list_datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
         datasets += [HubItem("dataset", str(rows.hub), rows.revision) for rows in away]
         if config.evaluation.data_dir is None:
             for task in config.evaluation.tasks:
-                if hub := (task_settings(task).get("dataset_kwargs") or {}).get("hub"):
+                if hub := (read_task_settings(task).get("dataset_kwargs") or {}).get("hub"):
                     datasets.append(HubItem("dataset", hub["path"], hub.get("revision")))
     return datasets
 
@@ -127,7 +127,7 @@ def _list_extras(configs: Iterable[TrialConfig], backbones: dict[str, BackboneCo
             continue
         if "critic" in METHODS.get(config.method).uses and config.critic.name == "vllm":
             extras.setdefault("vllm", "critic.name: vllm")
-        if served_critic(config) is not None:
+        if find_served_critic(config) is not None:
             extras.setdefault("vllm", "critic.serve")
         if backbone.vllm is not None:
             extras.setdefault("vllm", f"section vllm of backbone {config.backbone}")

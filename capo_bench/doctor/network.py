@@ -19,14 +19,14 @@ CLOCK_SECONDS = 60.0
 """With a larger difference between clocks, signed requests fail and times in logs are wrong."""
 
 
-def hub_item(item: HubItem) -> Finding:
+def check_hub_item(item: HubItem) -> Finding:
     """Check whether a model or dataset is available in a folder, in the hub's cache or on the hub."""
     what = f"{item.kind} {item.name}"
     if Path(item.name).is_dir():
         return Finding(what, "ok", "a folder of this machine")
     from huggingface_hub import constants
 
-    if in_cache(item):
+    if is_in_cache(item):
         return Finding(what, "ok", f"in the hub's cache, {_describe_revision(item)}")
     if constants.HF_HUB_OFFLINE:
         remedy = "unset HF_HUB_OFFLINE, or download it where there is a network"
@@ -54,7 +54,7 @@ def _check_hub(what: str, item: HubItem) -> Finding:
     return Finding(what, "ok", f"on the hub, {_describe_revision(item)}")
 
 
-def in_cache(item: HubItem) -> bool:
+def is_in_cache(item: HubItem) -> bool:
     """Return whether the hub's cache contains at least the beginning of a model or dataset."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -68,7 +68,7 @@ def _describe_revision(item: HubItem) -> str:
     return f"at {item.revision[:12]}" if item.revision else "newest revision"
 
 
-def endpoint(params: EndpointParams) -> list[Finding]:
+def check_endpoint(params: EndpointParams) -> list[Finding]:
     """Check whether a critic's endpoint answers, serves its model, and has the same time as this machine."""
     what = f"critic endpoint {params.base_url}"
     key = os.environ.get(params.api_key_env, "")
@@ -110,7 +110,7 @@ def _check_clock(what: str, date: str | None) -> list[Finding]:
     return [Finding("clock", "warning", f"{off:+.0f} s from the {what}'s", "set this machine's clock (NTP)")]
 
 
-def rollout_server(server: VllmRollouts) -> Finding:
+def check_rollout_server(server: VllmRollouts) -> Finding:
     """Check whether a rollout server answers."""
     what = f"rollout server {server.host}:{server.port}"
     try:
@@ -122,7 +122,7 @@ def rollout_server(server: VllmRollouts) -> Finding:
     return Finding(what, "missing", f"answers {reply.status_code}", "another program has the port; change vllm.port")
 
 
-def loopback() -> Finding:
+def check_loopback() -> Finding:
     """Check whether processes of this machine can connect over 127.0.0.1, as the processes of a trial do."""
     try:
         with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -14,7 +14,7 @@ from evals.models.base import ModelError
 _INSTALL = {"vllm": "pip install 'capo-bench[vllm]'", "deepspeed": "pip install deepspeed"}
 
 
-def packages(needs: Needs) -> Iterator[Finding]:
+def check_packages(needs: Needs) -> Iterator[Finding]:
     """Yield findings on the required packages and their versions, then on the additional packages of this study."""
     wrong = [trouble for trouble in map(_find_trouble, _list_required()) if trouble]
     if wrong:

@@ -9,7 +9,7 @@ from typing import Any
 
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home, TrialFolder, read_json
-from evals.registry import nearest
+from evals.registry import find_nearest
 
 _ID = re.compile(r"[0-9a-f]{4,12}")
 
@@ -48,18 +48,18 @@ def find_model(word: str, home: Home) -> Named:
     return Named(str(_find_policy(word, folder, record, home)), settings, folder.path.name)
 
 
-def like_a_trial(word: str, home: Home) -> list[str] | None:
+def find_similar_trials(word: str, home: Home) -> list[str] | None:
     """Return the trials that a mistyped word may mean; None if it may name a repository instead.
 
     A word without a slash that looks like an id, or like one of the trials here, is never looked up on the hub.
     """
     if "/" in word:
         return None
-    close = nearest(word, [path.parent.name for path in home.path.glob("trials/*/config.json")], most=3)
+    close = find_nearest(word, [path.parent.name for path in home.path.glob("trials/*/config.json")], most=3)
     return close if close or _ID.fullmatch(word) else None
 
 
-def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
+def fingerprint_weights(model: str, revision: str | None) -> dict[str, Any]:
     """Return the identity of weights without loading them: content of a folder, or name and revision.
 
     Raises:
@@ -67,7 +67,7 @@ def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
     """
     if not Path(model).expanduser().is_dir():
         return {"model": model, "revision": revision}
-    from evals.fingerprint import settings_fingerprint
+    from evals.fingerprint import fingerprint_settings
     from evals.models.base import ModelError
     from evals.models.folders import locate
 
@@ -76,7 +76,7 @@ def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
     except ModelError as error:
         raise RefusedError([str(error)]) from error
     folders = [Path(each) for each in dict.fromkeys((place.model, place.tokenizer)) if Path(each).is_dir()]
-    return {**place.identity(), "settings": [settings_fingerprint(folder) for folder in folders]}
+    return {**place.identity(), "settings": [fingerprint_settings(folder) for folder in folders]}
 
 
 def _find_trial(word: str, home: Home) -> TrialFolder | None:

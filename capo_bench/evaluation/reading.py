@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from capo_bench.evaluation.models import Named, find_model, like_a_trial
+from capo_bench.evaluation.models import Named, find_model, find_similar_trials
 from capo_bench.evaluation.request import EvaluationRequest, Judge
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.evaluations import find_evaluation
@@ -15,8 +15,8 @@ from capo_bench.store.home import Home
 from capo_bench.study.errors import StudyErrors
 from evals.models.base import ModelError
 from evals.models.spec import ModelSpec, read_spec
-from evals.registry import UnknownNameError, did_you_mean
-from evals.tasks import SUITES, limit_of, task_files, task_names
+from evals.registry import UnknownNameError, suggest_similar
+from evals.tasks import SUITES, limit_of, list_task_files, list_task_names
 from evals.verify.answers import AnswerStyle
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def read_request(options: Options, home: Home) -> EvaluationRequest:
         word=options.model,
         spec=spec,
         names=names,
-        tasks=task_names(names),
+        tasks=list_task_names(names),
         seed=options.seed,
         limit=options.limit or limit_of(names),
         data_dir=options.data_dir,
@@ -121,7 +121,7 @@ def _find_model(options: Options, home: Home) -> Named:
     if like_a_path and not here:
         way_out = f"name a model's folder, a repository id, or a trial of {home.path}"
         raise RefusedError([f"MODEL {options.model}: no such folder; {way_out}"])
-    if model.trial is None and not here and (close := like_a_trial(model.model, home)) is not None:
+    if model.trial is None and not here and (close := find_similar_trials(model.model, home)) is not None:
         hint = f"did you mean {', '.join(close)}?" if close else "`capo-bench status` names the trials"
         raise RefusedError([f"MODEL {options.model}: no folder, and no trial of {home.path} begins so; {hint}"])
     return model
@@ -134,10 +134,10 @@ def _read_spec(options: Options, model: Named | None) -> ModelSpec:
 
 
 def _check_names(options: Options) -> list[str]:
-    names = {"suite": list(SUITES), "task": list(task_files())}
+    names = {"suite": list(SUITES), "task": list(list_task_files())}
     given = [("suite", name) for name in options.suites] + [("task", name) for name in options.tasks]
     return [
-        f"--{kind} {name}: no {kind} {name!r}{did_you_mean(name, names[kind])}; known: {', '.join(names[kind])}"
+        f"--{kind} {name}: no {kind} {name!r}{suggest_similar(name, names[kind])}; known: {', '.join(names[kind])}"
         for kind, name in given
         if name not in names[kind]
     ]
@@ -155,13 +155,13 @@ def _judge(options: Options) -> Judge | None:
         return None
     from pydantic import ValidationError
 
-    from capo_bench.critic.choose import chosen_critic
+    from capo_bench.critic.choose import choose_critic
     from capo_bench.critic.quality import Vote
     from trainers.config import CreditConfig
     from trainers.credit.votes import VOTES
-    from trainers.teaching import with_trial_seed
+    from trainers.teaching import add_trial_seed
 
-    params = with_trial_seed(chosen_critic(options.critic, options.profile, options.sets), options.seed)
+    params = add_trial_seed(choose_critic(options.critic, options.profile, options.sets), options.seed)
     vote = options.vote or "majority"
     critiques = options.critiques or (1 if VOTES.get(vote).asks_one else 4)
     try:

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.evaluation.models import fingerprint
-from capo_bench.study.identity import critic_identity
+from capo_bench.evaluation.models import fingerprint_weights
+from capo_bench.study.identity import identify_critic
 from evals.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Judge:
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides its verdicts."""
-        return {**critic_identity(self.params), "vote": self.vote.label, "critiques": self.critiques}
+        return {**identify_critic(self.params), "vote": self.vote.label, "critiques": self.critiques}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def compute_identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> d
     """Return all that decides the completions and is known without the model."""
     spec = request.spec
     # A server's model may have the name of a local folder; the server gives no other identity.
-    weights = {"model": spec.model} if spec.backend == "openai" else fingerprint(spec.model, spec.revision)
+    weights = {"model": spec.model} if spec.backend == "openai" else fingerprint_weights(spec.model, spec.revision)
     held = spec.model_dump(mode="json", include={"backend", "dtype", "template", "max_length"})
     return {
         "version": VERSION,

@@ -12,13 +12,13 @@ from capo_bench.critic.embedded import check_checkers
 from capo_bench.evaluation.request import SEGMENTER, EvaluationRequest, Judge, compute_identity
 from capo_bench.evaluation.steps import OTHER_JUDGE, cut, judge_steps
 from capo_bench.evaluation.watch import Watch
-from capo_bench.run.devices import available_cores
+from capo_bench.run.devices import count_cores
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.evaluations import Evaluated, EvaluationFiles, find_evaluation, find_folder, read_record
 from capo_bench.store.home import Home, write_json
-from capo_bench.store.lock import study_lock
-from capo_bench.study.identity import digest
-from evals.harness.asking import as_wanted, complete, generate_all
+from capo_bench.store.lock import hold_lock
+from capo_bench.study.identity import hash_plain
+from evals.harness.asking import apply_settings, complete, generate_all
 from evals.harness.identity import EvaluationError
 from evals.harness.results import read_result
 from evals.harness.score import score
@@ -46,7 +46,7 @@ def evaluate(
         RunError: Another process works on this evaluation.
     """
     tasks, files, record = _prepare(request, home)
-    with study_lock(files.lock, "evaluation"):
+    with hold_lock(files.lock, "evaluation"):
         _begin(files, record)
         _generate(request, tasks, files, watch)
         _score(files, record["tasks"], request.judge, home, watch)
@@ -70,7 +70,7 @@ def rescore(request: EvaluationRequest, home: Home, watch: Watch, finish: Finish
     if not files.record.is_file():
         raise RefusedError([f"{files.folder}: there is no such evaluation; leave out --rescore to make it"])
     record = read_record(files)
-    with study_lock(files.lock, "evaluation"):
+    with hold_lock(files.lock, "evaluation"):
         _score(files, record["tasks"], request.judge, home, watch, again=True)
         return _write(files, record, finish)
 
@@ -81,9 +81,9 @@ def _prepare(request: EvaluationRequest, home: Home) -> tuple[list[EvalTask], Ev
     loaded = load_tasks(request.tasks, data_dir=request.data_dir, limit=request.limit)
     _check(request, loaded)
     fixed: dict[str, Any] = {"greedy": request.greedy, "samples": request.samples, "answers": request.answers}
-    tasks = [as_wanted(task, **fixed, **request.sampling) for task in loaded]
+    tasks = [apply_settings(task, **fixed, **request.sampling) for task in loaded]
     whole = compute_identity(request, tasks)
-    name = digest(whole)
+    name = hash_plain(whole)
     record: dict[str, Any] = {
         "id": name,
         "model": request.word,
@@ -110,13 +110,13 @@ def _check(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> None:
 
 
 def _begin(files: EvaluationFiles, record: dict[str, Any]) -> None:
-    from capo_bench.store.provenance import environment
+    from capo_bench.store.provenance import describe_environment
 
     files.results.unlink(missing_ok=True)
     write_json(files.record, record)
     # Provenance of the run that asked the model, not of later runs that only score or show its completions.
     if not all(complete(files.task(task)) for task in record["tasks"]):
-        write_json(files.provenance, environment())
+        write_json(files.provenance, describe_environment())
 
 
 def _generate(request: EvaluationRequest, tasks: Sequence[EvalTask], files: EvaluationFiles, watch: Watch) -> None:
@@ -138,7 +138,7 @@ def _score(  # noqa: PLR0913 - what is scored, by whom, where, and whom to tell
     wanted = {"verifier": VERIFIER_VERSION, "segmenter": SEGMENTER, "critic": judge.identity() if judge else None}
     folders = [files.task(task) for task in tasks]
     pending = [folder for folder in folders if again or not _is_scored(folder, wanted)]
-    with Verifier(available_cores()) if pending else nullcontext() as verifier:
+    with Verifier(count_cores()) if pending else nullcontext() as verifier:
         for folder in pending:
             assert verifier is not None
             score(folder, verifier=verifier, cut=cut, segmenter=SEGMENTER, tell=watch.stage)

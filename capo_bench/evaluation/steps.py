@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from capo_bench.critic.ask import AskProgress, CritiqueTerms, Round, critique_record
-from capo_bench.critic.embedded import check_checkers, open_kept, prepared
+from capo_bench.critic.embedded import check_checkers, open_kept, prepare_critic
 from capo_bench.critic.measure import NoChecker
 from capo_bench.critic.quality import Ballot, call_wrong
 from capo_bench.evaluation.request import SEGMENTER, Judge
@@ -21,11 +21,11 @@ from capo_bench.store.home import Home
 from evals.benchmarks import BENCHMARKS, Benchmark
 from evals.files import write_atomic
 from evals.harness.folder import RESULT, read_samples, read_task, write_samples
-from evals.harness.results import read_result, scoring_seconds, write_result
+from evals.harness.results import read_result, read_scoring_seconds, write_result
 from evals.metrics import Sample
 from trainers.credit.critique import Critique
-from trainers.credit.segment import SEGMENTERS, step_texts
-from trainers.credit.votes import flags_of
+from trainers.credit.segment import SEGMENTERS, list_step_texts
+from trainers.credit.votes import build_flags
 from trainers.critics.base import Critic, Solution, Surroundings
 
 CRITIQUES = "critiques.jsonl"
@@ -45,7 +45,7 @@ class _JudgedTask:
 
 def cut(text: str) -> tuple[str, ...]:
     """Cut a completion into the texts of its steps."""
-    return step_texts(text, SEGMENTERS.get(SEGMENTER)(text))
+    return list_step_texts(text, SEGMENTERS.get(SEGMENTER)(text))
 
 
 def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch) -> None:
@@ -66,7 +66,7 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
     for work in works:
         # One critic for all tasks, unless it asks a checker, which is a benchmark's own.
         groups.setdefault(work.checker if judge.params.asks_checker else None, []).append(work)
-    with prepared(judge.params, home, watch.emit) as embedded:
+    with prepare_critic(judge.params, home, watch.emit) as embedded:
         for checker, mine in groups.items():
             benchmark: Benchmark = NoChecker("these tasks") if checker is None else BENCHMARKS.get(checker)
             critic = open_kept(judge.params, Surroundings(benchmark, seed, embedded), home)
@@ -98,7 +98,7 @@ def _judge_group(
 
 def _write(work: _JudgedTask, judge: Judge, critiques: Sequence[Sequence[Critique]], seconds: float) -> None:
     samples = [_drop_verdicts(sample) for sample in work.samples]
-    flags = flags_of(critiques, [len(solution.steps) for solution in work.solutions])
+    flags = build_flags(critiques, [len(solution.steps) for solution in work.solutions])
     called = call_wrong(flags, Ballot(judge.vote, judge.critiques))
     for place, wrong in zip(work.places, called, strict=True):
         samples[place]["wrong_steps"] = None if wrong is None else np.flatnonzero(wrong).tolist()
@@ -111,7 +111,7 @@ def _write(work: _JudgedTask, judge: Judge, critiques: Sequence[Sequence[Critiqu
         work.folder,
         samples,
         {**scoring, "critic": judge.identity()},
-        {**scoring_seconds(before), **_sum_cost(critiques, seconds)},
+        {**read_scoring_seconds(before), **_sum_cost(critiques, seconds)},
     )
 
 

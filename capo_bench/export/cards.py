@@ -47,7 +47,7 @@ def read_left(folder: TrialFolder) -> FinishedTrial:
     return FinishedTrial(trial, result["metrics"], result["cost"], provenance, backbone.model)
 
 
-def model_card(left: FinishedTrial) -> str:
+def write_model_card(left: FinishedTrial) -> str:
     """Return the card of a trial's policy: the hub's metadata, then Markdown with the measured results."""
     from huggingface_hub import ModelCardData
 
@@ -75,7 +75,7 @@ def model_card(left: FinishedTrial) -> str:
     )
 
 
-def dataset_card(left: FinishedTrial, files: dict[str, str], rows: dict[str, int]) -> str:
+def write_dataset_card(left: FinishedTrial, files: dict[str, str], rows: dict[str, int]) -> str:
     """Return the card of a trial's samples; `files` are file patterns and `rows` numbers of rows, by part."""
     trial = left.trial
     parts = [{"config_name": name, "data_files": pattern} for name, pattern in files.items()]

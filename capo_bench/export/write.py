@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from capo_bench.export.cards import dataset_card, model_card, read_left
+from capo_bench.export.cards import read_left, write_dataset_card, write_model_card
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import TrialFolder
-from evals.files import write_atomic, writing
+from evals.files import open_for_writing, write_atomic
 
 WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """Suffixes of exported model files; files that are read by unpickling are excluded."""
@@ -43,12 +43,12 @@ def export_trial(folder: TrialFolder, out: Path) -> Exported:
         parts = dict(_list_parts(folder))
         model = _copy_weights(folder, out / "model") if folder.model.is_dir() else None
         if model is not None:
-            write_atomic(model / "README.md", model_card(left))
+            write_atomic(model / "README.md", write_model_card(left))
         if not parts:
             return Exported(model, None)
         data = out / "dataset"
         rows = {name: _write_lines(data / f"{name}.jsonl", lines) for name, lines in parts.items()}
-        write_atomic(data / "README.md", dataset_card(left, {name: f"{name}.jsonl" for name in parts}, rows))
+        write_atomic(data / "README.md", write_dataset_card(left, {name: f"{name}.jsonl" for name in parts}, rows))
     except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile) as error:
         raise RunError(f"{folder.path}: cannot be exported: {error}") from error
     return Exported(model, data)
@@ -88,7 +88,7 @@ def _copy_weights(folder: TrialFolder, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.model.iterdir()):
         if path.is_file() and path.suffix in WEIGHTS and not path.is_symlink():
-            with path.open("rb") as source, writing(out / path.name) as target:
+            with path.open("rb") as source, open_for_writing(out / path.name) as target:
                 shutil.copyfileobj(source, target)
     return out
 
@@ -113,7 +113,7 @@ def _write_lines(path: Path, lines: Iterator[str]) -> int:
     from capo_bench.track.redact import redact
 
     count = 0
-    with writing(path) as file:
+    with open_for_writing(path) as file:
         for line in lines:
             json.loads(line)  # an incomplete line raises ValueError
             file.write(redact(line).encode() + b"\n")

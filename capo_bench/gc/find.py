@@ -18,12 +18,12 @@ from typing import Any, get_args
 
 from capo_bench.analysis.measures import measure
 from capo_bench.gc.removable import AWAY, KINDS, Removable
-from capo_bench.run.state import holder_of, started_studies
+from capo_bench.run.state import find_holder, list_started_studies
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, StageKind, TrialFolder, read_json
-from capo_bench.store.lock import locked
-from capo_bench.store.walk import stages_of
-from capo_bench.study.identity import stage_keys
+from capo_bench.store.lock import is_locked
+from capo_bench.store.walk import list_stages
+from capo_bench.study.identity import hash_stages
 
 SETTLED_SECONDS = 3600.0
 """No lock guards a file that a report writes; one that is older is of a process that is gone."""
@@ -77,7 +77,7 @@ class Scan:
             RunError: Trials cannot be ranked.
         """
         items = dict.fromkeys(item for kind in KINDS if kind in self.wanted.kinds for item in _FINDERS[kind](self))
-        return [item for item in items if item.lock is None or not locked(item.lock)]
+        return [item for item in items if item.lock is None or not is_locked(item.lock)]
 
     @cached_property
     def planned(self) -> dict[str, Mapping[str, Any]]:
@@ -88,7 +88,7 @@ class Scan:
     def quiet(self) -> bool:
         """Whether nobody runs a study, an evaluation or a measurement of a critic."""
         locks = [path for kind in ("evals", "critics") for path in self.home.path.glob(f"{kind}/*/lock")]
-        return not self.running and not any(map(locked, locks))
+        return not self.running and not any(map(is_locked, locks))
 
     @cached_property
     def trials(self) -> list[TrialFolder]:
@@ -105,7 +105,7 @@ class Scan:
             for folder in self.trials
             if (not self.wanted.study or folder.path.name in mine)
             and folder.path.name not in busy
-            and not locked(folder.path / "lock")
+            and not is_locked(folder.path / "lock")
         }
 
     @cached_property
@@ -130,13 +130,13 @@ def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) 
         RunError: A plan cannot be read, or there is no such study, or a trial is picked that is not there or is being
             worked on.
     """
-    studies = list(started_studies(home))
+    studies = list(list_started_studies(home))
     if wanted.study and wanted.study not in studies:
         raise RunError(
             f"no study {wanted.study!r} has been run in {home.path}; there are: {', '.join(studies) or 'none'}"
         )
     if running is None:
-        running = {study for study in studies if holder_of(home.study(study)) is not None}
+        running = {study for study in studies if find_holder(home.study(study)) is not None}
     plans = [_read_plan(path, running) for path in sorted(home.path.glob("studies/*/profiles/*/plan.json"))]
     look = Scan(home, wanted, running, plans)
     for trial in wanted.trials:
@@ -158,11 +158,11 @@ def _read_plan(path: Path, running: Collection[str]) -> LastPlan:
         raise RunError(f"{path}: no plan ({error}); delete it: the next run of the study writes it") from error
 
 
-def _leftovers(look: Scan) -> Iterator[Removable]:
+def _find_leftovers(look: Scan) -> Iterator[Removable]:
     home = look.home.path
     for trial, folder in look.resting.items():
         for path in () if trial in look.going else folder.path.rglob("*"):
-            if why := _why_left(path, folder.path):
+            if why := _explain_leftover(path, folder.path):
                 yield Removable("leftovers", path, why, folder.path / "lock", trial)
     places = [path for path in home.glob("studies/*") if look.wanted.study in ("", path.name)]
     files = [path for place in places if place.name not in look.running for path in place.rglob("*")]
@@ -170,11 +170,11 @@ def _leftovers(look: Scan) -> Iterator[Removable]:
         places = [home / name for name in ("stages", "evals", "critics", "views", "cache/report")]
         files += [*home.glob(".*"), *(path for place in places for path in place.rglob("*"))]
     for path in files:
-        if (why := _why_left(path, home)) and (path.name == AWAY or _settled(path)):
+        if (why := _explain_leftover(path, home)) and (path.name == AWAY or _is_settled(path)):
             yield Removable("leftovers", path, why)
 
 
-def _why_left(path: Path, above: Path) -> str:
+def _explain_leftover(path: Path, above: Path) -> str:
     """Return why a file or folder below another one is a leftover; empty if it is none, or is in one."""
     half = _HALF.fullmatch(path.name)
     if not (half or _OLD_LOG.fullmatch(path.name)):
@@ -184,15 +184,15 @@ def _why_left(path: Path, above: Path) -> str:
     return "a killed process left it half-written" if half else "an older part of a log that outgrew its limit"
 
 
-def _settled(path: Path) -> bool:
+def _is_settled(path: Path) -> bool:
     return all(time.time() - each.stat().st_mtime > SETTLED_SECONDS for each in (path, *path.rglob("*")))
 
 
-def _unused(look: Scan) -> Iterator[Removable]:
+def _find_unused(look: Scan) -> Iterator[Removable]:
     for trial in sorted(look.going.difference(look.wanted.trials)):
         folder = look.resting[trial]
         yield Removable("unused", folder.path, "unfinished, and in no study's plan", folder.path / "lock", trial)
-    needed = _needed(look) if look.quiet else None
+    needed = _find_needed(look) if look.quiet else None
     if needed is None:
         return
     had = {stage for trial in look.going for stage in look.home.trial(trial).shared()}
@@ -202,7 +202,7 @@ def _unused(look: Scan) -> Iterator[Removable]:
                 yield Removable("unused", path, "no trial needs it", look.home.stage_lock(kind, path.name))
 
 
-def _needed(look: Scan) -> set[Path] | None:
+def _find_needed(look: Scan) -> set[Path] | None:
     """Return the stages that planned trials need, and finished ones that stay; None if a trial cannot be read."""
     needed: set[Path] = set()
     folders = {folder.path.name: folder for folder in look.trials}
@@ -210,19 +210,19 @@ def _needed(look: Scan) -> set[Path] | None:
         folder = look.home.trial(trial)
         try:
             record = look.planned.get(trial) or read_json(folder.config)
-            keys = folder.keys() if folder.done else stage_keys(record["identity"], record["seed"])
-            needed.update(stages_of(look.home, record["identity"], keys))
+            keys = folder.keys() if folder.done else hash_stages(record["identity"], record["seed"])
+            needed.update(list_stages(look.home, record["identity"], keys))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
     return needed
 
 
-def _models(look: Scan) -> Iterator[Removable]:
+def _find_models(look: Scan) -> Iterator[Removable]:
     count = look.wanted.keep_models
     if count is None:
         return
     done = {trial for trial, folder in look.resting.items() if folder.done} - look.going
-    goes = (done & look.planned.keys() if count else done) - (_best(look, done, count) if count else set())
+    goes = (done & look.planned.keys() if count else done) - (_select_best(look, done, count) if count else set())
     trained: dict[Path, set[str]] = defaultdict(set)
     for folder in look.trials:
         trained[folder.trained].add(folder.path.name)
@@ -234,7 +234,7 @@ def _models(look: Scan) -> Iterator[Removable]:
             yield Removable("models", path / "model", why, look.home.trial(trial).path / "lock", trial)
 
 
-def _best(look: Scan, done: Collection[str], count: int) -> set[str]:
+def _select_best(look: Scan, done: Collection[str], count: int) -> set[str]:
     """Return the trials whose weights are kept: the best of each variant of each plan, and those without the metric.
 
     Raises:
@@ -261,14 +261,14 @@ def _best(look: Scan, done: Collection[str], count: int) -> set[str]:
     return kept
 
 
-def _trials(look: Scan) -> Iterator[Removable]:
+def _find_trials(look: Scan) -> Iterator[Removable]:
     for trial in look.wanted.trials:
         path = look.home.trial(trial).path
         pending = " (it is pending again then)" if trial in look.planned else ""
         yield Removable("trials", path, f"picked by name{pending}", path / "lock", trial)
 
 
-def _caches(look: Scan) -> Iterator[Removable]:
+def _find_caches(look: Scan) -> Iterator[Removable]:
     """What reports worked out, and pages of trials at rest; one whose trial is gone stays: nothing writes it again."""
     mine = {look.wanted.study, *look.resting}
     for path in sorted(look.home.digests.glob("[!.]*.json")):
@@ -281,4 +281,10 @@ def _caches(look: Scan) -> Iterator[Removable]:
             yield Removable("caches", page, why, folder.path / "lock", trial)
 
 
-_FINDERS = {"leftovers": _leftovers, "unused": _unused, "models": _models, "trials": _trials, "caches": _caches}
+_FINDERS = {
+    "leftovers": _find_leftovers,
+    "unused": _find_unused,
+    "models": _find_models,
+    "trials": _find_trials,
+    "caches": _find_caches,
+}

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 
 from capo_bench.gc.removable import AWAY, Removable
-from capo_bench.run.state import holder_of, started_studies
+from capo_bench.run.state import find_holder, list_started_studies
 from capo_bench.store.errors import RunError, StudyLockedError
 from capo_bench.store.home import Home, StudyFolder
-from capo_bench.store.lock import study_lock, wait_for_lock
+from capo_bench.store.lock import hold_lock, wait_for_lock
 
 
 @contextmanager
-def at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
+def hold_at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
     """Hold the locks of all studies that nobody runs, so that none starts meanwhile, and that of freeing itself.
 
     Yields:
@@ -29,9 +29,9 @@ def at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
         StudyLockedError: Somebody frees already, or runs the study that is asked for.
     """
     with ExitStack() as held:
-        held.enter_context(study_lock(home.path / "cache" / "gc.lock", "clean-up"))
+        held.enter_context(hold_lock(home.path / "cache" / "gc.lock", "clean-up"))
         running = set()
-        for name in started_studies(home):
+        for name in list_started_studies(home):
             try:
                 held.enter_context(_lock_of(home.study(name)))
             except StudyLockedError:
@@ -43,14 +43,14 @@ def at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
 
 def _lock_of(study: StudyFolder) -> AbstractContextManager[None]:
     """Return the lock of a study, to be held; refuses one that runs on another machine, whose lock is not seen here."""
-    holder = holder_of(study)
+    holder = find_holder(study)
     if holder is not None and not holder.checked:
         raise StudyLockedError(f"{study.path}: this study is being run by {holder}; wait for it to end")
-    return study_lock(study.lock)
+    return hold_lock(study.lock)
 
 
 def free(home: Home, items: Sequence[Removable]) -> list[str]:
-    """Free things; call it within `at_rest`. One that somebody works with by now is left alone.
+    """Free things; call it within `hold_at_rest`. One that somebody works with by now is left alone.
 
     Returns:
         What could not be freed, as sentences.

@@ -35,10 +35,10 @@ class Removable:
 
     def count_bytes(self) -> int:
         """Return the bytes that it frees."""
-        return sum(_sizes(self.path))
+        return sum(_list_sizes(self.path))
 
 
-def _sizes(path: Path) -> Iterator[int]:
+def _list_sizes(path: Path) -> Iterator[int]:
     folder = path.is_dir() and not path.is_symlink()
     files = (Path(root, name) for root, _, names in os.walk(path) for name in names) if folder else [path]
     for file in files:

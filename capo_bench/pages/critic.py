@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from capo_bench.critic.ask import critique_record
-from capo_bench.critic.measure import CriticMeasurement, identity
+from capo_bench.critic.measure import CriticMeasurement, identify_measurement
 from capo_bench.critic.summary import CriticSummary
 from capo_bench.pages import svg
-from capo_bench.pages.critic_tables import SHARES, Cell, Row, rule_of, share_of, vote_lines
-from capo_bench.pages.figures import precision_recall
+from capo_bench.pages.critic_tables import SHARES, Cell, Row, name_rule, share_of, vote_lines
+from capo_bench.pages.figures import draw_precision_recall
 from capo_bench.pages.page import Page, Section, write_page
 from capo_bench.pages.svg import Axis, Figure, Look, Panel, Point, Series, draw
-from capo_bench.pages.text import NOTHING, Table, in_yaml, percent, two_digits, with_interval
+from capo_bench.pages.text import NOTHING, Table, format_percent, format_two_digits, format_with_interval, write_yaml
 from capo_bench.store.home import Home, write_json
-from capo_bench.store.provenance import environment
-from evals.checksums import SUMS, files_below, seal
+from capo_bench.store.provenance import describe_environment
+from evals.checksums import SUMS, list_files_below, seal
 from evals.critics.first_error import FirstErrorScores
 from evals.critics.metrics import ShareEstimate
 from evals.files import write_atomic
@@ -57,46 +57,50 @@ FIRST_ERROR: Mapping[str, Callable[[FirstErrorScores], str]] = {
 def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home: Home) -> Path:
     """Write a measurement into its folder, and return that; the same measurement made again replaces it."""
     folder = home.critic(measured.id)
-    provenance = {**environment(), "data": _data(measured)}
+    provenance = {**describe_environment(), "data": _describe_data(measured)}
     (folder / SUMS).unlink(missing_ok=True)
-    write_atomic(folder / "critiques.jsonl", "".join(_lines(measured)))
+    write_atomic(folder / "critiques.jsonl", "".join(_write_lines(measured)))
     write_json(folder / "provenance.json", provenance)
-    write_page(measurement_page(measured, summary, provenance), folder)
-    whole = {"id": measured.id, "identity": identity(measured.request, measured.solutions), **asdict(summary)}
+    write_page(build_measurement_page(measured, summary, provenance), folder)
+    whole = {
+        "id": measured.id,
+        "identity": identify_measurement(measured.request, measured.solutions),
+        **asdict(summary),
+    }
     write_json(folder / RESULT, whole)
-    seal(folder, {path.relative_to(folder).parts[0] for path in files_below(folder)} - {"lock"})
+    seal(folder, {path.relative_to(folder).parts[0] for path in list_files_below(folder)} - {"lock"})
     return folder
 
 
-def measurement_page(
+def build_measurement_page(
     measured: CriticMeasurement, summary: CriticSummary, provenance: Mapping[str, Any] | None = None
 ) -> Page:
     """Return the page of a measurement."""
     steps = SCORED if summary.scored else STEPS
     texts = {"Critic": measured.request.critic.model_dump(mode="json"), "Data and environment": provenance}
     return Page(
-        title=title(measured),
-        about=about(measured, summary),
+        title=write_title(measured),
+        about=describe_measurement(measured, summary),
         sections=[
-            Section("Quality", tables=tables(summary), notes=[FIRST, steps] if summary.first_error else [steps]),
+            Section("Quality", tables=build_tables(summary), notes=[FIRST, steps] if summary.first_error else [steps]),
             Section(
                 "Agreement and cost",
-                [agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)],
+                [describe_agreement(summary), *cost_in_words(summary.cost, scored=summary.scored)],
             ),
-            Section("Figures", figures=figures(summary)),
-            Section("Provenance", folded=[(name, in_yaml(value)) for name, value in texts.items()]),
+            Section("Figures", figures=draw_figures(summary)),
+            Section("Provenance", folded=[(name, write_yaml(value)) for name, value in texts.items()]),
         ],
     )
 
 
-def title(measured: CriticMeasurement) -> str:
+def write_title(measured: CriticMeasurement) -> str:
     """Return what was measured on what."""
     settings = measured.request.critic.model_dump(mode="json")
     model = f" ({settings['model']})" if settings.get("model") else ""
     return f"Critic {measured.request.critic.name}{model} on {measured.data.name}"
 
 
-def about(measured: CriticMeasurement, summary: CriticSummary) -> str:
+def describe_measurement(measured: CriticMeasurement, summary: CriticSummary) -> str:
     """Return how much was measured, in one line."""
     asked = "scored once" if summary.scored else f"{measured.request.terms.critiques} critiques of each"
     left_out = "".join(f" · {count} left out: {reason}" for reason, count in measured.loaded.left_out.items())
@@ -107,33 +111,33 @@ def about(measured: CriticMeasurement, summary: CriticSummary) -> str:
     )
 
 
-def tables(summary: CriticSummary) -> list[Table]:
+def build_tables(summary: CriticSummary) -> list[Table]:
     """Return the tables of a measurement."""
-    first = [first_error_table(summary.first_error)] if summary.first_error else []
+    first = [build_first_error_table(summary.first_error)] if summary.first_error else []
     several = summary.first_error and len(summary.first_error[0]["subsets"]) > 1
-    subsets = [subset_table(summary.first_error)] if several else []
-    return [*first, *subsets, vote_table(summary.votes), calibration_table(summary)]
+    subsets = [build_subset_table(summary.first_error)] if several else []
+    return [*first, *subsets, vote_table(summary.votes), build_calibration_table(summary)]
 
 
 def vote_table(rows: Sequence[Row]) -> Table:
     """Return quality per step by rule and k, in per cent."""
     columns: dict[str, Cell] = {**SHARES, "false alarms": lambda row: share_of(row, "false_alarm")}
     if any(row["uncritiqued"] for row in rows):
-        columns["no verdict"] = lambda row: percent(row["uncritiqued"])
-    return _by_rule("Steps flagged: % [95 % interval]", rows, columns)
+        columns["no verdict"] = lambda row: format_percent(row["uncritiqued"])
+    return _build_table_by_rule("Steps flagged: % [95 % interval]", rows, columns)
 
 
-def first_error_table(rows: Sequence[Row]) -> Table:
+def build_first_error_table(rows: Sequence[Row]) -> Table:
     """Return ProcessBench's score by rule and k, in per cent: of the one subset, or the mean over subsets."""
     name = list(rows[0]["subsets"])[-1]
     columns: dict[str, Cell] = {
         heading: lambda row, show=show: show(row["subsets"][name])  # type: ignore[misc]
         for heading, show in FIRST_ERROR.items()
     }
-    return _by_rule(f"First error, {name}: % [95 % interval]", rows, columns)
+    return _build_table_by_rule(f"First error, {name}: % [95 % interval]", rows, columns)
 
 
-def _by_rule(title: str, rows: Sequence[Row], columns: Mapping[str, Cell]) -> Table:
+def _build_table_by_rule(title: str, rows: Sequence[Row], columns: Mapping[str, Cell]) -> Table:
     """Return a table of rules by k; the greedy critique is one of its own and shares no line with those sampled."""
     if any(row["k"] > 1 for row in rows):
         columns = {"k": lambda row: str(row["k"]), **columns}
@@ -141,11 +145,11 @@ def _by_rule(title: str, rows: Sequence[Row], columns: Mapping[str, Cell]) -> Ta
     return Table(title, ("rule", *columns), tuple(line for own in apart for line in vote_lines(own, columns)))
 
 
-def subset_table(rows: Sequence[Row]) -> Table:
+def build_subset_table(rows: Sequence[Row]) -> Table:
     """Return ProcessBench's score of each subset, at the largest k and of the greedy critique, in per cent."""
     most = max(row["k"] for row in rows)
     shown = tuple(
-        (rule_of(row), str(row["k"]), subset, *(show(scores) for show in FIRST_ERROR.values()))
+        (name_rule(row), str(row["k"]), subset, *(show(scores) for show in FIRST_ERROR.values()))
         for row in rows
         if row["k"] == most or row["rule"] == "greedy"
         for subset, scores in row["subsets"].items()
@@ -153,23 +157,30 @@ def subset_table(rows: Sequence[Row]) -> Table:
     return Table("First error by subset: % [95 % interval]", ("rule", "k", "subset", *FIRST_ERROR), shown)
 
 
-def calibration_table(summary: CriticSummary) -> Table:
+def build_calibration_table(summary: CriticSummary) -> Table:
     """Return how far shares of votes, or 1 − score, are from the share of wrong steps."""
     headings = ("labelled steps", "expected calibration error", "Brier score")
-    cells = {k: (f"{row.steps:,}", _number(row.error), _number(row.brier)) for k, row in summary.calibration.items()}
+    cells = {
+        k: (f"{row.steps:,}", _format_number(row.error), _format_number(row.brier))
+        for k, row in summary.calibration.items()
+    }
     if summary.scored:
         return Table("Calibration of 1 − score as the chance that a step is wrong", headings, tuple(cells.values()))
     heading = "Calibration of the share of k votes, which is what `average` charges"
     return Table(heading, ("k", *headings), tuple((str(k), *row) for k, row in cells.items()))
 
 
-def agreement_in_words(summary: CriticSummary) -> str:
+def describe_agreement(summary: CriticSummary) -> str:
     """Return the agreement among critiques as a sentence, or how well a process reward model ranks steps."""
     if summary.area is not None:
         area = f"{_share(summary.area)} % of pairs of labelled steps" if summary.area.value is not None else ""
         return f"A wrong step has a lower score than a right one (AUC): {area or UNDEFINED}."
     alpha = summary.alpha
-    shown = with_interval(alpha.value, alpha.low, alpha.high, two_digits) if alpha.value is not None else UNDEFINED
+    shown = (
+        format_with_interval(alpha.value, alpha.low, alpha.high, format_two_digits)
+        if alpha.value is not None
+        else UNDEFINED
+    )
     return f"Agreement among critiques (Krippendorff's alpha): {shown}."
 
 
@@ -190,13 +201,13 @@ def cost_in_words(cost: Mapping[str, Any], *, scored: bool = False) -> list[str]
     ]
 
 
-def figures(summary: CriticSummary) -> list[Figure]:
+def draw_figures(summary: CriticSummary) -> list[Figure]:
     """Draw what there is to show: precision against recall by rule and k, and the reliability of shares of votes."""
-    drawn = [None if summary.scored else precision_recall(summary.votes), reliability(summary)]
+    drawn = [None if summary.scored else draw_precision_recall(summary.votes), draw_reliability(summary)]
     return [figure for figure in drawn if figure is not None]
 
 
-def reliability(summary: CriticSummary) -> Figure | None:
+def draw_reliability(summary: CriticSummary) -> Figure | None:
     """Draw the share of wrong steps against the share of votes, at the largest k."""
     k, measured = max(summary.calibration.items())
     if not measured.bins:
@@ -223,24 +234,24 @@ def reliability(summary: CriticSummary) -> Figure | None:
         f"Reliability of {'1 − score' if summary.scored else f'the share of {k} votes'}. Expected calibration error "
         f"{measured.error:.3f}, Brier score {measured.brier:.3f}."
     )
-    return draw("reliability", caption, "; ".join(words), svg.panels([panel]))
+    return draw("reliability", caption, "; ".join(words), svg.draw_panels([panel]))
 
 
 def _share(share: ShareEstimate) -> str:
-    return with_interval(share.value, share.low, share.high)
+    return format_with_interval(share.value, share.low, share.high)
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3f}"
 
 
-def _data(measured: CriticMeasurement) -> dict[str, Any]:
+def _describe_data(measured: CriticMeasurement) -> dict[str, Any]:
     loaded = {"source": measured.loaded.source, "left_out": dict(measured.loaded.left_out)}
     selection = asdict(measured.request.selection)
     return {"name": measured.data.name, **selection, "subsets": list(selection["subsets"]), **loaded}
 
 
-def _lines(measured: CriticMeasurement) -> Iterator[str]:
+def _write_lines(measured: CriticMeasurement) -> Iterator[str]:
     asked = measured.asked
     for solution, sampled, greedy in zip(measured.solutions, asked.sampled, asked.greedy, strict=True):
         line = {

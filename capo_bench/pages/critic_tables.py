@@ -7,7 +7,14 @@ from typing import Any
 
 from capo_bench.analysis.critics import MOST_OF_STUDY, MOST_ROLLOUTS, Critics
 from capo_bench.critic.quality import Vote
-from capo_bench.pages.text import NOTHING, Table, percent, two_digits, with_interval, with_rows
+from capo_bench.pages.text import (
+    NOTHING,
+    Table,
+    format_percent,
+    format_two_digits,
+    format_with_interval,
+    select_with_rows,
+)
 
 Row = Mapping[str, Any]
 """How good a vote is (`LabelTally.row`), or what a critic did (`Critics.totals`)."""
@@ -16,15 +23,15 @@ Cell = Callable[[Row], str]
 """From a row to the cell of a column."""
 
 
-def critic_tables(critics: Critics) -> list[Table]:
+def build_critic_tables(critics: Critics) -> list[Table]:
     """Return the critics' quality by rule and k, what they did, and what they cost."""
     quality = [
         (f"{critic}: {rule}", *cells)
-        for critic, own in by_critic(critics.votes).items()
+        for critic, own in group_by_critic(critics.votes).items()
         for rule, *cells in vote_lines(own, QUALITY)
     ]
     paid = any(row["cost"]["critic_money"] for row in critics.totals)
-    return with_rows(
+    return select_with_rows(
         Table(
             "Votes of the critics against the exact checker, on rollouts of training (%, with 95 % intervals)",
             ("critic and rule", *QUALITY),
@@ -33,18 +40,18 @@ def critic_tables(critics: Critics) -> list[Table]:
         Table(
             "What the critics did, all trials together (α with 95 % interval)",
             ("critic", "trials", "critiques (reused)", "abstained", "agreement α"),
-            tuple(_did(row) for row in critics.totals),
+            tuple(_describe_work(row) for row in critics.totals),
         ),
         Table(
             "What the critics cost, all trials together",
             ("critic", "trials", "tokens read (cached) + written", "tokens per policy token", "seconds (waited)")
             + ("money",) * paid,
-            tuple((*_spent(row), *[f"{row['cost']['critic_money']:,.4g}"] * paid) for row in critics.totals),
+            tuple((*_describe_cost(row), *[f"{row['cost']['critic_money']:,.4g}"] * paid) for row in critics.totals),
         ),
     )
 
 
-def critic_notes(critics: Critics) -> list[str]:
+def list_critic_notes(critics: Critics) -> list[str]:
     """Return how to read the critics' tables, and what could not be read."""
     if not critics.totals:
         return []
@@ -60,7 +67,7 @@ def critic_notes(critics: Critics) -> list[str]:
     ]
 
 
-def by_critic(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def group_by_critic(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Return the rows of each critic."""
     critics: dict[str, list[Row]] = {}
     for row in rows:
@@ -68,7 +75,7 @@ def by_critic(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return critics
 
 
-def rule_of(row: Row) -> str:
+def name_rule(row: Row) -> str:
     """Return a row's voting rule as tables name it."""
     return Vote(row["rule"], row["at_least"]).label
 
@@ -77,7 +84,7 @@ def vote_lines(
     rows: Iterable[Row], columns: Mapping[str, Cell], trained: Collection[tuple[str, int]] = ()
 ) -> list[tuple[str, ...]]:
     """Return the lines of a table of rules by k, each with its rule and these columns; see `share_lines`."""
-    lines = [(rule_of(row), row["k"], tuple(show(row) for show in columns.values())) for row in rows]
+    lines = [(name_rule(row), row["k"], tuple(show(row) for show in columns.values())) for row in rows]
     return [(rule, *cells) for rule, cells in share_lines(lines, trained)]
 
 
@@ -99,9 +106,9 @@ def share_lines(
     return [(name(alike), cells) for cells, alike in same.items()]
 
 
-def share_of(row: Row, name: str, show: Callable[[float | None], str] = percent) -> str:
+def share_of(row: Row, name: str, show: Callable[[float | None], str] = format_percent) -> str:
     """Return a number of a row with the ends of its interval beside it, such as `LabelTally.row`."""
-    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], show)
+    return format_with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], show)
 
 
 SHARES: Mapping[str, Cell] = {
@@ -114,25 +121,25 @@ SHARES: Mapping[str, Cell] = {
 QUALITY: Mapping[str, Cell] = {
     "k": lambda row: str(row["k"]),
     "labelled × problems": lambda row: f"{row['labelled_steps']:,} × {row['problems']:,}",
-    "flagged": lambda row: percent(row["flagged_step_rate"]),
+    "flagged": lambda row: format_percent(row["flagged_step_rate"]),
     **SHARES,
 }
 
 
-def _did(row: Row) -> tuple[str, ...]:
+def _describe_work(row: Row) -> tuple[str, ...]:
     cost = row["cost"]
-    reasons = ", ".join(f"{reason} {percent(share)}" for reason, share in row["reasons"].items())
-    abstained = f"{percent(cost['abstained'] / cost['critiques'])} %" if cost["critiques"] else NOTHING
+    reasons = ", ".join(f"{reason} {format_percent(share)}" for reason, share in row["reasons"].items())
+    abstained = f"{format_percent(cost['abstained'] / cost['critiques'])} %" if cost["critiques"] else NOTHING
     return (
         row["critic"],
         str(row["trials"]),
         f"{cost['critiques']:,.0f} ({cost['critiques_reused']:,.0f})",
         f"{abstained}: {reasons}" if reasons else abstained,
-        share_of(row, "alpha", two_digits),
+        share_of(row, "alpha", format_two_digits),
     )
 
 
-def _spent(row: Row) -> tuple[str, ...]:
+def _describe_cost(row: Row) -> tuple[str, ...]:
     cost = row["cost"]
     each = f"{cost['critic_tokens'] / cost['policy_tokens']:.2f}" if cost["policy_tokens"] else NOTHING
     read = f"{cost['critic_prompt_tokens']:,.0f} ({cost['critic_cached_tokens']:,.0f})"

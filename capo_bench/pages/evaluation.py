@@ -10,7 +10,7 @@ from capo_bench.analysis.compare import Comparison
 from capo_bench.pages import svg
 from capo_bench.pages.page import Page, Section, write_page
 from capo_bench.pages.svg import Axis, Figure, Look, Point, draw
-from capo_bench.pages.text import NOTHING, Table, clipped, csv_of, in_yaml
+from capo_bench.pages.text import NOTHING, Table, clip_text, format_csv_of_rows, write_yaml
 from capo_bench.store.evaluations import Evaluated
 from capo_bench.store.home import read_json
 from evals.estimates import Estimate
@@ -26,15 +26,15 @@ _RESPONSES = ("no_answer", "truncated")
 _RARE = ("unscored", "failed")
 
 
-def tables(parts: dict[str, list[Result]]) -> list[Table]:
+def build_tables(parts: dict[str, list[Result]]) -> list[Table]:
     """Return the tables of an evaluation, suite by suite: answers, responses, and steps where they were judged."""
     shown = []
     for name, results in parts.items():
         shown.append(answer_table(name, results))
         made = [result for result in results if result.identity["output"] == "generate"]
-        shown += [response_table(name, made)] if made else []
+        shown += [build_response_table(name, made)] if made else []
         judged = [result for result in made if {"wrong_step_rate", "sampled_wrong_step_rate"} & result.metrics.keys()]
-        shown += [step_table(name, judged)] if judged else []
+        shown += [build_step_table(name, judged)] if judged else []
     return shown
 
 
@@ -51,7 +51,13 @@ def answer_table(name: str, results: Sequence[Result]) -> Table:
         shares = [share(result.metrics.get(metric)) for metric in metrics]
         shares[:2] = [f"{shown}{_bound(result, metric)}" for shown, metric in zip(shares[:2], metrics[:2], strict=True)]
         rows.append(
-            (result.task, *shares, size(result), f"{result.cost['policy_tokens']:,.0f}", f"{seconds(result):,.1f}")
+            (
+                result.task,
+                *shares,
+                format_size(result),
+                f"{result.cost['policy_tokens']:,.0f}",
+                f"{sum_seconds(result):,.1f}",
+            )
         )
     return Table(f"{name}: right answers, % [95 % interval]", tuple(headings), tuple(rows))
 
@@ -64,18 +70,18 @@ def _bound(result: Result, metric: str) -> str:
     return f" (≥ {100 * least.value:.1f})" if left_out and least else ""
 
 
-def response_table(name: str, results: Sequence[Result]) -> Table:
+def build_response_table(name: str, results: Sequence[Result]) -> Table:
     """Return what is apart from right and wrong, and how long responses are; what happened nowhere has no column."""
-    parts = list(_decodings(results))
-    rare = [name for name in _RARE if any(_value(result, f"{before}{name}") for result, before, _ in parts)]
+    parts = list(_list_decodings(results))
+    rare = [name for name in _RARE if any(_format_metric(result, f"{before}{name}") for result, before, _ in parts)]
     columns = [*_RESPONSES, *rare]
     rows = tuple(
         (
             label,
             *(share(result.metrics.get(f"{before}{metric}")) for metric in columns),
-            length(result.metrics.get(f"{before}tokens")),
-            length(result.metrics.get(f"{before}steps")),
-            size(result, sampled=bool(before)),
+            format_length(result.metrics.get(f"{before}tokens")),
+            format_length(result.metrics.get(f"{before}steps")),
+            format_size(result, sampled=bool(before)),
         )
         for result, before, label in parts
     )
@@ -83,17 +89,17 @@ def response_table(name: str, results: Sequence[Result]) -> Table:
     return Table(f"{name}: responses, % and lengths [95 % interval]", headings, rows)
 
 
-def step_table(name: str, results: Sequence[Result]) -> Table:
+def build_step_table(name: str, results: Sequence[Result]) -> Table:
     """Return how many steps are wrong; the title says who says so."""
     critics = any("critiques" in result.cost for result in results)
     rows = tuple(
         (
             label,
             *(share(result.metrics.get(f"{before}{metric}")) for metric in ("wrong_step_rate", "flawed_right")),
-            *[abstained(result)] * critics,
-            size(result, sampled=bool(before)),
+            *[count_abstained(result)] * critics,
+            format_size(result, sampled=bool(before)),
         )
-        for result, before, label in _decodings(results)
+        for result, before, label in _list_decodings(results)
     )
     headings = ("task", "wrong steps", "right by wrong steps", *["no verdict"] * critics, "n × k")
     judges = ", ".join(dict.fromkeys(judge(result) for result in results))
@@ -105,20 +111,20 @@ def share(estimate: Estimate | None) -> str:
     if estimate is None:
         return NOTHING
     fine = estimate.n >= _ENOUGH_PROBLEMS
-    return f"{100 * estimate.value:.1f}{_interval(estimate, 100, fine=fine)}"
+    return f"{100 * estimate.value:.1f}{_format_interval(estimate, 100, fine=fine)}"
 
 
-def length(estimate: Estimate | None) -> str:
+def format_length(estimate: Estimate | None) -> str:
     """Return a length with its interval: ``41.3 [39.0, 43.6]``."""
-    return NOTHING if estimate is None else f"{estimate.value:,.1f}{_interval(estimate, 1, fine=True)}"
+    return NOTHING if estimate is None else f"{estimate.value:,.1f}{_format_interval(estimate, 1, fine=True)}"
 
 
-def size(result: Result, *, sampled: bool = True) -> str:
+def format_size(result: Result, *, sampled: bool = True) -> str:
     """Return problems × answers of each: sampled ones, or the greedy one."""
     return f"{result.identity['problems']:,} × {(sampled and result.identity['samples']) or 1}"
 
 
-def _decodings(results: Iterable[Result]) -> Iterator[tuple[Result, str, str]]:
+def _list_decodings(results: Iterable[Result]) -> Iterator[tuple[Result, str, str]]:
     """Yield, for each decoding of each result, how its metrics begin and how a row is called."""
     for result in results:
         if result.identity["greedy"]:
@@ -127,7 +133,7 @@ def _decodings(results: Iterable[Result]) -> Iterator[tuple[Result, str, str]]:
             yield result, SAMPLED, f"{result.task}, sampled"
 
 
-def seconds(result: Result) -> float:
+def sum_seconds(result: Result) -> float:
     """Return what a task took in all."""
     return sum(value for name, value in result.cost.items() if name.endswith("_seconds"))
 
@@ -140,21 +146,21 @@ def judge(result: Result) -> str:
     return f"{critic['name']}, {critic['vote']} of {critic['critiques']}"
 
 
-def abstained(result: Result) -> str:
+def count_abstained(result: Result) -> str:
     """Return how many critiques came without a verdict."""
     if "critiques" not in result.cost:
         return NOTHING
     return f"{result.cost['abstained']:,.0f} of {result.cost['critiques']:,.0f}"
 
 
-def metrics_csv(results: Iterable[Result]) -> str:
+def format_metrics_csv(results: Iterable[Result]) -> str:
     """Return every number of every task: one line a task and metric, shares from 0 to 1."""
-    return csv_of(
+    return format_csv_of_rows(
         [
             {
                 **{"task": result.task, "metric": name, **asdict(estimate)},
                 **{"samples": result.identity["samples"], "policy_tokens": result.cost["policy_tokens"]},
-                "seconds": round(seconds(result), 3),
+                "seconds": round(sum_seconds(result), 3),
             }
             for result in results
             for name, estimate in result.metrics.items()
@@ -162,11 +168,11 @@ def metrics_csv(results: Iterable[Result]) -> str:
     )
 
 
-def _value(result: Result, metric: str) -> float:
+def _format_metric(result: Result, metric: str) -> float:
     return result.metrics[metric].value if metric in result.metrics else 0.0
 
 
-def _interval(estimate: Estimate, scale: float, *, fine: bool) -> str:
+def _format_interval(estimate: Estimate, scale: float, *, fine: bool) -> str:
     if estimate.low is None or estimate.high is None:
         return " [–]"
     low, high = (scale * bound for bound in (estimate.low, estimate.high))
@@ -174,11 +180,11 @@ def _interval(estimate: Estimate, scale: float, *, fine: bool) -> str:
     return f" [{low:,.{digits}f}, {high:,.{digits}f}]"
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def build_comparison_table(comparison: Comparison) -> Table:
     """Return evaluations side by side, each with its difference to the first."""
     rows = tuple(
         (
-            *(row["task"], row["model"], row["metric"], share(row["value"]), *_difference(row["difference"])),
+            *(row["task"], row["model"], row["metric"], share(row["value"]), *_format_difference(row["difference"])),
             *(f"{row['problems']:,} × {row['answers']}", f"{row['tokens']:,.0f}"),
         )
         for row in comparison.rows
@@ -187,15 +193,15 @@ def comparison_table(comparison: Comparison) -> Table:
     return Table("Right answers, % [95 % interval]; differences paired by problem", headings, rows)
 
 
-def _difference(change: Estimate | None) -> tuple[str, str, str]:
+def _format_difference(change: Estimate | None) -> tuple[str, str, str]:
     if change is None:
         return NOTHING, NOTHING, NOTHING
-    bounds = f" [{_signed(change.low)}, {_signed(change.high)}]" if change.low is not None else " [–]"
+    bounds = f" [{_format_signed(change.low)}, {_format_signed(change.high)}]" if change.low is not None else " [–]"
     error = NOTHING if change.stderr is None else f"{100 * change.stderr:.1f}"
-    return f"{_signed(change.value)}{bounds}", error, f"{change.n:,}"
+    return f"{_format_signed(change.value)}{bounds}", error, f"{change.n:,}"
 
 
-def _signed(value: float | None) -> str:
+def _format_signed(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
@@ -218,28 +224,30 @@ LONGEST = 3000
 def write_evaluation(evaluated: Evaluated) -> None:
     """Write table, figure and page of an evaluation beside its tasks' own files."""
     files, results = evaluated.files, evaluated.results
-    write_atomic(files.table, metrics_csv(results))
+    write_atomic(files.table, format_metrics_csv(results))
     identities = {result.task: dict(result.identity) for result in results}
     texts = {"Identity": identities, "Data": evaluated.record["sources"], "Environment": read_json(files.provenance)}
     whole = [
-        Section("Responses to look at", folded=[text for each in results for text in examples(files.task(each.task))]),
-        Section("Provenance", folded=[(name, in_yaml(value)) for name, value in texts.items()]),
+        Section(
+            "Responses to look at", folded=[text for each in results for text in list_examples(files.task(each.task))]
+        ),
+        Section("Provenance", folded=[(name, write_yaml(value)) for name, value in texts.items()]),
     ]
-    page = evaluation_page(evaluated)
+    page = build_evaluation_page(evaluated)
     write_page(replace(page, sections=[*page.sections, *whole]), files.folder)
 
 
-def evaluation_page(evaluated: Evaluated) -> Page:
+def build_evaluation_page(evaluated: Evaluated) -> Page:
     """Return the page of an evaluation with its numbers alone."""
     return Page(
         title=evaluated.title,
-        about=about(evaluated),
-        figure=accuracies(evaluated.results),
-        sections=[Section("Results", tables=tables(evaluated.by_suite()), notes=NOTES)],
+        about=describe_evaluation(evaluated),
+        figure=draw_accuracies(evaluated.results),
+        sections=[Section("Results", tables=build_tables(evaluated.by_suite()), notes=NOTES)],
     )
 
 
-def accuracies(results: Sequence[Result]) -> Figure | None:
+def draw_accuracies(results: Sequence[Result]) -> Figure | None:
     """Draw one line a task: greedy accuracy as a circle, avg@k as a square, pass@k as a hollow diamond."""
     lines, words = [], list[str]()
     for result in results:
@@ -256,21 +264,21 @@ def accuracies(results: Sequence[Result]) -> Figure | None:
                 low, high = estimate.low, estimate.high
                 across = None if low is None or high is None else (100 * low, 100 * high)
                 points.append(Point(100 * estimate.value, note=words[-1], across=across, hollow=hollow, look=look))
-        lines += [(f"{result.task}, {size(result)}", points)] if points else []
+        lines += [(f"{result.task}, {format_size(result)}", points)] if points else []
     if not lines:
         return None
     caption = (
         "Share of right answers by task with 95 % intervals: a circle is the accuracy of greedy answers, a grey square "
         "avg@k of sampled ones, a hollow diamond their pass@k. Beside the task: problems × answers of each."
     )
-    return draw("accuracies", caption, "; ".join(words), svg.rows(lines, Axis("right answers (%)", 0, 100)))
+    return draw("accuracies", caption, "; ".join(words), svg.build_rows(lines, Axis("right answers (%)", 0, 100)))
 
 
-def examples(folder: Path) -> list[tuple[str, str]]:
+def list_examples(folder: Path) -> list[tuple[str, str]]:
     """Return one response of each kind that a scored task has: what it is, and problem, reference and response."""
     record, first = read_task(folder), dict[str, Sample]()
     for sample in read_samples(folder):
-        for kind in _kinds(sample):
+        for kind in _list_kinds(sample):
             first.setdefault(kind, sample)
     problems = {asked.problem.id: asked.problem for asked in record.asked}
     shown = []
@@ -281,11 +289,11 @@ def examples(folder: Path) -> list[tuple[str, str]]:
         )
         title = f"{record.identity['task']}, {kind}: {sample['problem']} · {sample['tokens']} tokens{steps}"
         parts = (problem.prompt, f"Reference answer: {problem.answer}", sample["completion"])
-        shown.append((title, "\n\n".join(clipped(part, LONGEST) for part in parts)))
+        shown.append((title, "\n\n".join(clip_text(part, LONGEST) for part in parts)))
     return shown
 
 
-def _kinds(sample: Sample) -> list[str]:
+def _list_kinds(sample: Sample) -> list[str]:
     if sample["status"] == "failed":
         return []
     if sample["correct"] is None:
@@ -297,7 +305,7 @@ def _kinds(sample: Sample) -> list[str]:
     return [*kinds, "right" if sample["correct"] else "wrong"]
 
 
-def about(evaluated: Evaluated) -> str:
+def describe_evaluation(evaluated: Evaluated) -> str:
     """Return what holds for all tasks, in one line."""
     model = evaluated.results[0].identity["model"]
     parts = [f"backend {model['backend']}"]

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from capo_bench.analysis.answer import change, level
+from capo_bench.analysis.answer import format_change, format_level
 from capo_bench.analysis.collect import Results
-from capo_bench.analysis.curves import AXES, Curve, curve_of
-from capo_bench.analysis.measures import is_better, label, measure, scale, task_of
+from capo_bench.analysis.curves import AXES, Curve, build_curve
+from capo_bench.analysis.measures import find_task, is_better, label, measure, scale
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import Cell, Summary, VariantRow
 from capo_bench.pages import svg
@@ -20,21 +20,21 @@ MOST_CURVES, MOST_POINTS, MOST_ROWS = 8, 11, 60
 """More names than these are not told apart in curves, in scatters, in rows; the caption names the others."""
 
 
-def figures(summary: Summary, results: Results, votes: Sequence[Mapping[str, Any]] = ()) -> list[Figure]:
+def draw_figures(summary: Summary, results: Results, votes: Sequence[Mapping[str, Any]] = ()) -> list[Figure]:
     """Draw what the results allow."""
-    curves = {name: curve for name, runs in results.runs.items() if (curve := curve_of(runs)) is not None}
+    curves = {name: curve for name, runs in results.runs.items() if (curve := build_curve(runs)) is not None}
     drawn = [
-        differences(summary),
-        decodings(summary),
-        learning_curves(summary, curves),
-        wrong_steps(summary),
+        draw_differences(summary),
+        draw_decodings(summary),
+        draw_learning_curves(summary, curves),
+        draw_wrong_steps(summary),
         cost(summary),
-        precision_recall(votes),
+        draw_precision_recall(votes),
     ]
     return [figure for figure in drawn if figure is not None]
 
 
-def differences(summary: Summary, names: Collection[str] | None = None) -> Figure | None:
+def draw_differences(summary: Summary, names: Collection[str] | None = None) -> Figure | None:
     """Draw the paired differences to the baseline with their intervals, of these variants or of all that fit."""
     metric = summary.primary
     every = [row.variant for row, cell in summary.cells(metric) if cell.versus is not None]
@@ -44,21 +44,21 @@ def differences(summary: Summary, names: Collection[str] | None = None) -> Figur
         return None
     unit = "points of " if scale(metric) == 100 else ""
     axis = Axis(f"difference to {summary.reference} in {unit}{label(metric).removesuffix(' (%)')}", zero=True)
-    words = {row.variant: change(metric, versus, cell.holm) for row, cell, versus in cells}
+    words = {row.variant: format_change(metric, versus, cell.holm) for row, cell, versus in cells}
     lines = []
     for row, cell, versus in cells:
-        ends, hollow = _ends(versus, scale(metric)), not cell.beyond_noise or versus.one_seed
+        ends, hollow = _scale_ends(versus, scale(metric)), not cell.beyond_noise or versus.one_seed
         mark = Point(scale(metric) * versus.mean, note=words[row.variant], across=ends, hollow=hollow)
         lines.append((row.variant, [mark]))
     caption = (
         f"Paired difference to {summary.reference} with 95 % intervals. Filled: beyond noise (Holm-adjusted p < 0.05)."
     )
-    return draw("differences", caption + left_out(every, kept), _alt(words), svg.rows(lines, axis))
+    return draw("differences", caption + name_left_out(every, kept), _write_alt(words), svg.build_rows(lines, axis))
 
 
-def decodings(summary: Summary) -> Figure | None:
+def draw_decodings(summary: Summary) -> Figure | None:
     """Draw pass@k over k, greedy accuracy as a line from k = 1 on: a panel for each start and its variants."""
-    task, ks = task_of(summary.primary), summary.ks("pass_at_")
+    task, ks = find_task(summary.primary), summary.ks("pass_at_")
     rows = [row for row in summary.rows if any(f"{task}/pass_at_{k}" in row.cells for k in ks)]
     if len(ks) < 2 or not rows:
         return None
@@ -72,7 +72,7 @@ def decodings(summary: Summary) -> Figure | None:
     across = Axis(f"k (pass@k, T = {summary.temperature:g})", log=True, ticks=tuple((k, str(k)) for k in ks))
     drawn = [
         Panel(
-            [_coverage(summary, row, ks, look[row.variant]) for row in group if row.variant in kept[start]],
+            [_draw_coverage(summary, row, ks, look[row.variant]) for row in group if row.variant in kept[start]],
             across,
             Axis(f"problems solved (%), over {start}" if start and len(groups) > 1 else "problems solved (%)", 0, 100),
         )
@@ -83,23 +83,28 @@ def decodings(summary: Summary) -> Figure | None:
         "95 % intervals over seeds × problems. Where the start's curve is above a variant's from some k on, training "
         "has narrowed what the model can solve."
     )
-    caption += left_out([row.variant for row in rows], [name for names in kept.values() for name in names])
+    caption += name_left_out([row.variant for row in rows], [name for names in kept.values() for name in names])
     alt = "; ".join(f"{s.name}: " + ", ".join(p.note for p in s.points) for panel in drawn for s in panel.series)
-    return draw("sharpening", caption, alt, svg.panels(drawn))
+    return draw("sharpening", caption, alt, svg.draw_panels(drawn))
 
 
-def _coverage(summary: Summary, row: VariantRow, ks: Sequence[int], look: Look) -> Series:
-    task = task_of(summary.primary)
+def _draw_coverage(summary: Summary, row: VariantRow, ks: Sequence[int], look: Look) -> Series:
+    task = find_task(summary.primary)
     shares = {k: row.cells[f"{task}/pass_at_{k}"].value for k in ks if f"{task}/pass_at_{k}" in row.cells}
     points = [
-        Point(k, 100 * share.mean, f"{row.variant}, pass@{k}: {level(summary.primary, share)}", up=_ends(share, 100))
+        Point(
+            k,
+            100 * share.mean,
+            f"{row.variant}, pass@{k}: {format_level(summary.primary, share)}",
+            up=_scale_ends(share, 100),
+        )
         for k, share in shares.items()
         if share.has_interval
     ]
     return Series(row.variant, points, look, line=True)
 
 
-def learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
+def draw_learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
     """Draw the outcome by step, and in a panel each against what all runs recorded of spending."""
     kept = pick_variants(summary, list(curves), MOST_CURVES)
     if not kept:
@@ -108,7 +113,7 @@ def learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | N
     look = look_of(summary)
     drawn = [
         Panel(
-            [_curve(name, curves[name], axis, look[name]) for name in kept],
+            [_build_curve(name, curves[name], axis, look[name]) for name in kept],
             Axis(AXES[axis], zero=True),
             Axis("share of rollouts with a right answer", 0, 1),
         )
@@ -127,7 +132,7 @@ def learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | N
             "took none."
         )
     ends = {name: _end(curves[name], spending) for name in kept}
-    return draw("learning_curves", caption + left_out(curves, kept), _alt(ends), svg.panels(drawn))
+    return draw("learning_curves", caption + name_left_out(curves, kept), _write_alt(ends), svg.draw_panels(drawn))
 
 
 def _end(curve: Curve, axes: Sequence[str]) -> str:
@@ -135,7 +140,7 @@ def _end(curve: Curve, axes: Sequence[str]) -> str:
     return f"ends at {curve.smooth()[:, -1].mean():.2f}" + f" after {', '.join(spent)}" * bool(spent)
 
 
-def _curve(name: str, curve: Curve, axis: str, look: Look) -> Series:
+def _build_curve(name: str, curve: Curve, axis: str, look: Look) -> Series:
     """Return the mean over seeds as a line with at most eight marks and, of several seeds, their range."""
     lines, across = curve.smooth(), curve.against(axis) if axis in curve.spent else None
     places = range(curve.window, curve.window + lines.shape[1]) if across is None else across.tolist()
@@ -147,24 +152,24 @@ def _curve(name: str, curve: Curve, axis: str, look: Look) -> Series:
     return Series(name, points, look, line=True, band=tuple(ends))
 
 
-def wrong_steps(summary: Summary) -> Figure | None:
+def draw_wrong_steps(summary: Summary) -> Figure | None:
     """Draw the wrong-step rate against accuracy: does a right answer come by right steps?"""
-    task = task_of(summary.primary)
+    task = find_task(summary.primary)
     across, up = f"{task}/accuracy", f"{task}/wrong_step_rate"
     cells = {row.variant: cell.value for row, cell in summary.cells(across)}
     points = {
         row.variant: Point(
             scale(across) * cells[row.variant].mean,
             scale(up) * cell.value.mean,
-            f"{across} {level(across, cells[row.variant])}, {up} {level(up, cell.value)}",
-            across=_ends(cells[row.variant], scale(across)),
-            up=_ends(cell.value, scale(up)),
+            f"{across} {format_level(across, cells[row.variant])}, {up} {format_level(up, cell.value)}",
+            across=_scale_ends(cells[row.variant], scale(across)),
+            up=_scale_ends(cell.value, scale(up)),
         )
         for row, cell in summary.cells(up)
         if row.variant in cells
     }
     caption = "Wrong-step rate against accuracy with 95 % intervals; down and to the right is better."
-    return _scatter("wrong_steps", caption, summary, points, (_axis(across), _axis(up)))
+    return _draw_scatter("wrong_steps", caption, summary, points, (_build_axis(across), _build_axis(up)))
 
 
 def cost(summary: Summary) -> Figure | None:
@@ -174,18 +179,18 @@ def cost(summary: Summary) -> Figure | None:
         row.variant: Point(
             row.cost["train_cpu_seconds"],
             factor * cell.value.mean,
-            f"{level(metric, cell.value)} at {row.cost['train_cpu_seconds']:,.1f} s",
-            up=_ends(cell.value, factor),
+            f"{format_level(metric, cell.value)} at {row.cost['train_cpu_seconds']:,.1f} s",
+            up=_scale_ends(cell.value, factor),
         )
         for row, cell in summary.cells(metric)
     }
     up = "up" if is_better(metric, 1.0) is not False else "down"
     caption = f"What a result costs, with 95 % intervals; {up} and to the left is better."
     across = Axis("process time of training in seconds (mean over seeds)", zero=True)
-    return _scatter("cost", caption, summary, points, (across, _axis(metric)))
+    return _draw_scatter("cost", caption, summary, points, (across, _build_axis(metric)))
 
 
-def _scatter(
+def _draw_scatter(
     name: str, caption: str, summary: Summary, points: Mapping[str, Point], axes: tuple[Axis, Axis]
 ) -> Figure | None:
     """Draw a point for each variant, and say which are left out; None without any."""
@@ -194,10 +199,10 @@ def _scatter(
         return None
     series = [Series(each, [replace(points[each], note=f"{each}: {points[each].note}")], look[each]) for each in kept]
     words = {each: points[each].note for each in kept}
-    return draw(name, caption + left_out(points, kept), _alt(words), svg.panels([Panel(series, *axes)]))
+    return draw(name, caption + name_left_out(points, kept), _write_alt(words), svg.draw_panels([Panel(series, *axes)]))
 
 
-def precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+def draw_precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Draw precision against recall of each critic's votes, a line a rule from few critiques to many."""
     measured = [row for row in rows if None not in [row[f"{name}{end}"] for name in _QUALITY for end in _ENDS]]
     lines: dict[str, list[Mapping[str, Any]]] = {}
@@ -208,8 +213,8 @@ def precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     lines = {name: line for name, line in lines.items() if line[-1]["k"] > 1 or line[0]["critic"] not in several}
     if not lines:
         return None
-    kept, look = list(lines)[:MOST_POINTS], svg.looks(list(lines))
-    series = [Series(name, [_quality(name, row) for row in lines[name]], look[name], line=True) for name in kept]
+    kept, look = list(lines)[:MOST_POINTS], svg.choose_looks(list(lines))
+    series = [Series(name, [_format_quality(name, row) for row in lines[name]], look[name], line=True) for name in kept]
     percent = Axis("recall: wrong steps that are flagged (%)", 0, 100)
     panel = Panel(series, percent, Axis("precision: flagged steps that are wrong (%)", 0, 100))
     caption = (
@@ -217,13 +222,13 @@ def precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
         "and to the right is better."
     )
     alt = "; ".join(point.note for line in series for point in line.points)
-    return draw("precision_recall", caption + left_out(lines, kept), alt, svg.panels([panel]))
+    return draw("precision_recall", caption + name_left_out(lines, kept), alt, svg.draw_panels([panel]))
 
 
 _QUALITY, _ENDS = ("precision", "recall"), ("", "_low", "_high")
 
 
-def _quality(name: str, row: Mapping[str, Any]) -> Point:
+def _format_quality(name: str, row: Mapping[str, Any]) -> Point:
     (precision, *up), (recall, *across) = ([100 * row[f"{share}{end}"] for end in _ENDS] for share in _QUALITY)
     words = f"{name} of {row['k']}: precision {precision:.1f} %, recall {recall:.1f} %"
     return Point(recall, precision, words, across=(across[0], across[1]), up=(up[0], up[1]))
@@ -231,7 +236,7 @@ def _quality(name: str, row: Mapping[str, Any]) -> Point:
 
 def look_of(summary: Summary) -> dict[str, Look]:
     """Return how every variant looks."""
-    return svg.looks([row.variant for row in summary.rows], summary.plan.baseline, summary.plan.start)
+    return svg.choose_looks([row.variant for row in summary.rows], summary.plan.baseline, summary.plan.start)
 
 
 def pick_variants(summary: Summary, names: list[str], most: int) -> list[str]:
@@ -252,21 +257,21 @@ def pick_variants(summary: Summary, names: list[str], most: int) -> list[str]:
     return [name for name in names if name in kept]
 
 
-def left_out(every: Iterable[str], drawn: Iterable[str]) -> str:
+def name_left_out(every: Iterable[str], drawn: Iterable[str]) -> str:
     """Name the variants that are not drawn."""
     kept = set(drawn)
     names = [name for name in every if name not in kept]
     return f" Not drawn ({len(names)}): {', '.join(names)}." if names else ""
 
 
-def _ends(value: MeanEstimate, factor: float) -> tuple[float, float]:
+def _scale_ends(value: MeanEstimate, factor: float) -> tuple[float, float]:
     return factor * value.low, factor * value.high
 
 
-def _axis(metric: str) -> Axis:
+def _build_axis(metric: str) -> Axis:
     """Return the axis of a metric; a share stays in 0 to 100 %, so that one wide interval does not squeeze the rest."""
     return Axis(label(metric), 0, 100) if measure(metric).share else Axis(label(metric))
 
 
-def _alt(words: Mapping[str, str]) -> str:
+def _write_alt(words: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {text}" for name, text in words.items())

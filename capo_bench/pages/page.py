@@ -20,7 +20,7 @@ from typing import Any
 
 from capo_bench.inert import for_markdown, for_page
 from capo_bench.pages.svg import Figure
-from capo_bench.pages.text import Table, comma_separated, latex, markdown
+from capo_bench.pages.text import Table, format_csv, render_latex_table, render_markdown_table
 from evals.files import write_atomic
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -87,13 +87,13 @@ def write_page(page: Page, folder: Path, name: str = "report") -> list[Path]:
     """
     tables: dict[str, str] = {}
     for number, table in enumerate(page.tables, 1):
-        stem = f"{number:02d}-{slug(table.title)}"
-        tables |= {f"{stem}.csv": comma_separated(table.headings, table.rows), f"{stem}.tex": latex(table)}
+        stem = f"{number:02d}-{make_slug(table.title)}"
+        tables |= {f"{stem}.csv": format_csv(table.headings, table.rows), f"{stem}.tex": render_latex_table(table)}
     _write_only(tables, folder / "tables")
     drawn = _write_only({f"{figure.name}.svg": figure.svg for figure in page.figures}, folder / "figures")
     paths = [folder / f"{name}.html", folder / f"{name}.md"]
-    write_atomic(paths[1], text(page))
-    write_atomic(paths[0], html(page))
+    write_atomic(paths[1], render_markdown(page))
+    write_atomic(paths[0], render_html(page))
     return [*paths, *drawn]
 
 
@@ -107,30 +107,30 @@ def _write_only(contents: Mapping[str, str | bytes], folder: Path) -> list[Path]
     return [folder / name for name in contents]
 
 
-def slug(title: str) -> str:
+def make_slug(title: str) -> str:
     """Return a file name for a table: the first words of its title."""
     return re.sub(r"[^a-z0-9]+", "-", title.partition(":")[0].partition("(")[0].lower()).strip("-")[:48]
 
 
-def html(page: Page) -> str:
+def render_html(page: Page) -> str:
     """Render a page as HTML."""
-    return self_contained("page", page=page, sections=[section for section in page.sections if section.filled])
+    return render_self_contained("page", page=page, sections=[section for section in page.sections if section.filled])
 
 
-def text(page: Page) -> str:
+def render_markdown(page: Page) -> str:
     """Render a page as Markdown, for a pull request or a terminal."""
     parts = [f"# {for_markdown(page.title)}", for_markdown(page.question), for_markdown(page.about)]
     parts += [f"**{for_markdown(page.answer)}**" * bool(page.answer)]
-    parts += [markdown(page.table).rstrip()] if page.table else []
-    parts += [part for section in page.sections if section.filled for part in _section(section)]
+    parts += [render_markdown_table(page.table).rstrip()] if page.table else []
+    parts += [part for section in page.sections if section.filled for part in _render_section(section)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _section(section: Section) -> list[str]:
+def _render_section(section: Section) -> list[str]:
     return [
         f"## {for_markdown(section.title)}",
         "\n".join(f"- {for_markdown(line)}" for line in section.lines),
-        *(f"### {for_markdown(table.title)}\n\n{markdown(table).rstrip()}" for table in section.tables),
+        *(f"### {for_markdown(table.title)}\n\n{render_markdown_table(table).rstrip()}" for table in section.tables),
         *(
             f"![{for_markdown(figure.alt)}](figures/{figure.name}.svg)\n\n{for_markdown(figure.caption)}"
             for figure in section.figures
@@ -139,13 +139,13 @@ def _section(section: Section) -> list[str]:
     ]
 
 
-def self_contained(name: str, **values: Any) -> str:
+def render_self_contained(name: str, **values: Any) -> str:
     """Render ``name.html.j2`` with one style and one script, which are allowed by their hashes; nothing else is."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     style, script = _read("base.css") + _read(f"{name}.css"), _read(f"{name}.js")
-    own = f"style-src {_allowed(style)}; script-src {_allowed(script)}"
+    own = f"style-src {_hash_allowed(style)}; script-src {_hash_allowed(script)}"
     policy = f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -164,5 +164,5 @@ def _read(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _allowed(source: str) -> str:
+def _hash_allowed(source: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode('ascii')}'"

@@ -8,29 +8,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_bench.analysis.answer import Answer, answer
-from capo_bench.analysis.checklist import checklist
+from capo_bench.analysis.checklist import build_checklist
 from capo_bench.analysis.collect import Results, collect
-from capo_bench.analysis.critics import Critics, critics
-from capo_bench.analysis.digest import paused_collector
-from capo_bench.analysis.provenance import Provenance, provenance
+from capo_bench.analysis.critics import Critics, measure_critics
+from capo_bench.analysis.digest import pause_collector
+from capo_bench.analysis.provenance import Provenance, compare_provenance
 from capo_bench.analysis.summary import Summary, summarise
-from capo_bench.pages.critic_tables import critic_notes, critic_tables
-from capo_bench.pages.figures import differences, figures, pick_variants
+from capo_bench.pages.critic_tables import build_critic_tables, list_critic_notes
+from capo_bench.pages.figures import draw_differences, draw_figures, pick_variants
 from capo_bench.pages.page import Page, Section, write_page
 from capo_bench.pages.svg import Figure
 from capo_bench.pages.tables import (
     CHECKLIST_NOTE,
     POWER_NOTE,
-    checklist_table,
-    comma_separated,
+    build_checklist_table,
+    build_decoding_tables,
+    build_first_table,
+    build_metric_table,
+    build_teaching_table,
     cost_table,
-    decoding_tables,
-    first_table,
-    metric_table,
+    format_all_csv,
     power_table,
-    teaching_table,
 )
-from capo_bench.pages.text import Table, in_yaml, with_rows
+from capo_bench.pages.text import Table, select_with_rows, write_yaml
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
 from evals.files import write_atomic
@@ -82,17 +82,17 @@ def build_report(plan: Plan, home: Home) -> Report:
         NothingToReportError: No trial has finished.
         DamagedFileError: A finished trial's file cannot be read.
     """
-    with paused_collector():
+    with pause_collector():
         results = collect(plan, home, digests=home.digests)
         summary = summarise(results)
-        heard = critics(results, home.digests / f"{plan.study}.critics.json")
+        heard = measure_critics(results, home.digests / f"{plan.study}.critics.json")
     if not summary.finished:
         raise NothingToReportError(
             f"nothing to report: none of the {summary.planned} trials of study {summary.plan.study!r} "
             f"(profile {summary.plan.profile!r}) has finished under {home.path}; run `capo-bench run` on it first, "
             "or name another results folder with --home"
         )
-    answered, origin = answer(summary), provenance(results.all_runs())
+    answered, origin = answer(summary), compare_provenance(results.all_runs())
     cautions = (*origin.warnings, *answered.cautions, *heard.cautions)
     return Report(results, summary, replace(answered, cautions=cautions), heard, origin)
 
@@ -101,7 +101,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     """Write a report into a folder, and return the paths of HTML, Markdown, table.csv and the figures."""
     page, text, *figures = write_page(report.page, folder)
     table = folder / "table.csv"
-    write_atomic(table, comma_separated(report.summary))
+    write_atomic(table, format_all_csv(report.summary))
     return [page, text, table, *figures]
 
 
@@ -119,43 +119,43 @@ def _report_page(report: Report) -> Page:
         question=summary.plan.question,
         about=about,
         answer=answer.headline,
-        figure=differences(summary, named),
-        table=first_table(summary, named),
-        sections=_sections(report),
+        figure=draw_differences(summary, named),
+        table=build_first_table(summary, named),
+        sections=_build_sections(report),
     )
 
 
-def _sections(report: Report) -> list[Section]:
+def _build_sections(report: Report) -> list[Section]:
     summary, answer, results = report.summary, report.answer, report.results
-    drawn = {figure.name: figure for figure in figures(summary, results, report.critics.votes)}
+    drawn = {figure.name: figure for figure in draw_figures(summary, results, report.critics.votes)}
 
     def named(*names: str) -> list[Figure]:
         return [drawn[name] for name in names if name in drawn]
 
-    metrics = [metric_table(summary, metric) for metric in summary.plan.metrics]
+    metrics = [build_metric_table(summary, metric) for metric in summary.plan.metrics]
     missing = [f"{variant}, seed {seed} ({trial})" for variant, seed, trial in summary.missing]
     return [
         Section("Read with care", answer.cautions),
         Section("The answer in full", (*answer.details, *answer.comparisons)),
         Section(
             "Results",
-            tables=with_rows(*metrics, teaching_table(results.all_runs())),
+            tables=select_with_rows(*metrics, build_teaching_table(results.all_runs())),
             figures=named("differences", "learning_curves", "wrong_steps"),
-            notes=_how_to_read(report),
+            notes=_explain_reading(report),
         ),
         Section(
             "Is it only sharpening?",
             answer.sharpening,
-            decoding_tables(summary),
+            build_decoding_tables(summary),
             named("sharpening"),
             notes=[SHARPENING_NOTE],
         ),
-        Section("Power", tables=with_rows(power_table(summary)), notes=[POWER_NOTE]),
+        Section("Power", tables=select_with_rows(power_table(summary)), notes=[POWER_NOTE]),
         Section(
             "Critics",
-            tables=critic_tables(report.critics),
+            tables=build_critic_tables(report.critics),
             figures=named("precision_recall"),
-            notes=critic_notes(report.critics),
+            notes=list_critic_notes(report.critics),
         ),
         Section("Cost", tables=[cost_table(summary)], figures=named("cost")),
         Section(
@@ -166,18 +166,18 @@ def _sections(report: Report) -> list[Section]:
             ],
         ),
         Section("Missing trials", missing),
-        Section("Provenance", tables=_origins(report.provenance), closed=True, apart=True),
+        Section("Provenance", tables=_list_origins(report.provenance), closed=True, apart=True),
         Section(
             "What a survey asks of such a study",
-            tables=[checklist_table(checklist(summary, results))],
+            tables=[build_checklist_table(build_checklist(summary, results))],
             notes=[CHECKLIST_NOTE],
             apart=True,
         ),
-        Section("Resolved settings", folded=_settings(report)),
+        Section("Resolved settings", folded=_list_settings(report)),
     ]
 
 
-def _how_to_read(report: Report) -> list[str]:
+def _explain_reading(report: Report) -> list[str]:
     summary, looks = report.summary, []
     if summary.plan.looks:
         counts = ", ".join(map(str, summary.plan.looks))
@@ -197,19 +197,19 @@ def _how_to_read(report: Report) -> list[str]:
     ]
 
 
-def _origins(origin: Provenance) -> list[Table]:
+def _list_origins(origin: Provenance) -> list[Table]:
     shared = tuple(origin.shared.items())
     apart = tuple(
         (path, value, "; ".join(trial.rpartition(" (")[0] for trial in trials))
         for path, values in origin.differing.items()
         for value, trials in values.items()
     )
-    return with_rows(
+    return select_with_rows(
         Table("Same for every finished trial", ("part", "value"), shared),
         Table("Different between trials", ("part", "value", "trials"), apart),
     )
 
 
-def _settings(report: Report) -> list[tuple[str, str]]:
+def _list_settings(report: Report) -> list[tuple[str, str]]:
     configs = ((variant.name, variant.config.model_dump(mode="json")) for variant in report.results.plan.variants)
-    return [(name, in_yaml(config)) for name, config in configs]
+    return [(name, write_yaml(config)) for name, config in configs]

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capo_bench.analysis.rollouts import CreditedRollout, CreditedStep, most_telling, read_credited, thinned
+from capo_bench.analysis.rollouts import CreditedRollout, CreditedStep, find_most_telling, read_credited, select_steps
 from capo_bench.inert import for_page
-from capo_bench.pages.page import self_contained
-from capo_bench.pages.text import clipped, plain_number, signed
+from capo_bench.pages.page import render_self_contained
+from capo_bench.pages.text import clip_text, format_plain, format_signed
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import TrialFolder
 from capo_bench.study.plan import Trial
@@ -81,17 +81,17 @@ class _Shelf:
         if not self.trials or self.trials[-1] != key:
             self.trials.append(key)
         self.parts.append((len(self.trials) - 1, step.number, len(step.rollouts)))
-        rows = json.dumps([shown(rollout) for rollout in step.rollouts], separators=(",", ":"))
+        rows = json.dumps([encode_rollout(rollout) for rollout in step.rollouts], separators=(",", ":"))
         self.packed.append(b64encode(gzip.compress(rows.encode("utf-8", "replace"), 6, mtime=0)).decode("ascii"))
         problems: dict[int, list[CreditedRollout]] = {}
         for credited in step.rollouts:
-            problem = self.problems.setdefault(clipped(credited.rollout.problem, LONGEST_NAME), len(self.problems))
+            problem = self.problems.setdefault(clip_text(credited.rollout.problem, LONGEST_NAME), len(self.problems))
             problems.setdefault(problem, []).append(credited)
             outcome = -1 if credited.rollout.outcome is None else int(credited.rollout.outcome)
             flagged = sum(map(bool, credited.votes)) if credited.votes else sum(credited.blamed or ())
             self.index.append((problem, outcome, flagged, round(100 * credited.split)))
         for problem, rollouts in problems.items():
-            telling = most_telling(rollouts) or rollouts[0]
+            telling = find_most_telling(rollouts) or rollouts[0]
             self.heads.append(_Head(step.trial.id, step.number, problem, len(self.parts) - 1, telling))
 
     def opening(self, trial: str) -> tuple[list[_Head], bool]:
@@ -104,13 +104,13 @@ class _Shelf:
         of = {problem: [head for head in heads if head.problem == problem] for problem in {h.problem for h in heads}}
         twice = [(met[0], met[-1]) for met in of.values() if met[0].step < met[-1].step]
         if twice:
-            return [*max(twice, key=_apart_and_disputed)], True
+            return [*max(twice, key=_rank_by_dispute)], True
         ends = dict.fromkeys(head.step for head in (*heads[:1], *heads[-1:]))
-        disputed = [most_telling([head.rollout for head in heads if head.step == step]) for step in ends]
+        disputed = [find_most_telling([head.rollout for head in heads if head.step == step]) for step in ends]
         return [head for head in heads if any(head.rollout is rollout for rollout in disputed)], False
 
 
-def _apart_and_disputed(pair: tuple[_Head, _Head]) -> tuple[int, float]:
+def _rank_by_dispute(pair: tuple[_Head, _Head]) -> tuple[int, float]:
     before, after = pair
     return after.step - before.step, before.rollout.split + after.rollout.split
 
@@ -123,7 +123,7 @@ def write_rollouts(
     Raises:
         NoRolloutsError: None of the trials has kept any.
     """
-    numbers = thinned(trials, most)
+    numbers = select_steps(trials, most)
     whole = sum(map(len, numbers.values()))
     if not whole:
         raise NoRolloutsError(
@@ -136,27 +136,27 @@ def write_rollouts(
         shelf.add(step)
         on_step(done, whole)
     kept = [(trial, folder) for trial, folder in trials if numbers[trial.id]]
-    write_atomic(out, _render(title, shelf, _first_to_see(kept), _left_out(trials, numbers)))
+    write_atomic(out, _render(title, shelf, _choose_first(kept), _describe_left_out(trials, numbers)))
     return out
 
 
-def _first_to_see(trials: Stored) -> str:
+def _choose_first(trials: Stored) -> str:
     """Return the first trial that asks a critic, best one that is a language model; else the first."""
-    judged = [trial for trial, _ in trials if "critic" in _uses(trial)]
+    judged = [trial for trial, _ in trials if "critic" in _list_uses(trial)]
     judged.sort(key=lambda trial: trial.config.critic.asks_checker)
     return [*judged, trials[0][0]][0].id
 
 
-def _uses(trial: Trial) -> Any:
+def _list_uses(trial: Trial) -> Any:
     from trainers.methods import METHODS
 
     return METHODS.get(trial.config.method).uses
 
 
-def _left_out(trials: Stored, numbers: dict[str, list[int]]) -> str:
-    from trainers.rollouts import stored_steps
+def _describe_left_out(trials: Stored, numbers: dict[str, list[int]]) -> str:
+    from trainers.rollouts import list_stored_steps
 
-    stored = sum(len(stored_steps(folder.rollouts)) for _, folder in trials)
+    stored = sum(len(list_stored_steps(folder.rollouts)) for _, folder in trials)
     taken = sum(map(len, numbers.values()))
     return f"{taken:,} of {stored:,} stored optimizer steps are on this page." if taken < stored else ""
 
@@ -173,7 +173,7 @@ def _render(title: str, shelf: _Shelf, first: str, left_out: str) -> str:
     }
     # An end tag is the only thing that could end the element; JSON may write its sign otherwise.
     data = json.dumps(index, separators=(",", ":")).replace("<", "\\u003c")
-    return self_contained(
+    return render_self_contained(
         "rollouts",
         title=title,
         rollouts=len(shelf.index),
@@ -184,17 +184,17 @@ def _render(title: str, shelf: _Shelf, first: str, left_out: str) -> str:
     )
 
 
-def shown(credited: CreditedRollout) -> dict[str, Any]:
+def encode_rollout(credited: CreditedRollout) -> dict[str, Any]:
     """Return a rollout as the page's script takes it: every number a text, every text visible and bounded."""
     rollout, budget = credited.rollout, _Budget()
-    steps = [_step(credited, place, tokens) for place, tokens in enumerate(_texts(credited, budget))]
+    steps = [_encode_step(credited, place, tokens) for place, tokens in enumerate(_list_texts(credited, budget))]
     more = len(rollout.steps) - len(steps)
     parts = [f"{more:,} more steps" * bool(more), f"{budget.cut:,} more characters" * bool(budget.cut)]
     left_out = " and ".join(filter(None, parts))
     unscored = rollout.scored.unscored if rollout.scored and rollout.scored.unscored else ""
     return {
-        "prompt": clipped(rollout.prompt.strip(), LONGEST_PROMPT),
-        "answer": clipped(rollout.answer, LONGEST_NAME),
+        "prompt": clip_text(rollout.prompt.strip(), LONGEST_PROMPT),
+        "answer": clip_text(rollout.answer, LONGEST_NAME),
         "group": _group(credited),
         "steps": steps,
         "critiques": [_critique(critique) for critique in credited.critiques],
@@ -233,7 +233,7 @@ class _Budget:
         return kept if len(kept) == len(piece) else f"{kept} …"
 
 
-def _texts(credited: CreditedRollout, budget: _Budget) -> Iterator[list[str]]:
+def _list_texts(credited: CreditedRollout, budget: _Budget) -> Iterator[list[str]]:
     """Yield the texts of each shown step's tokens, and count what is cut of all steps."""
     rollout, start = credited.rollout, 0
     for place, (text, count) in enumerate(zip(rollout.steps, rollout.tokens, strict=True)):
@@ -241,10 +241,10 @@ def _texts(credited: CreditedRollout, budget: _Budget) -> Iterator[list[str]]:
         start += count
         taken = [kept for piece in pieces if (kept := budget.take(piece)) is not None]
         if place < MOST_STEPS:
-            yield _broken(taken) if rollout.pieces else list(map(for_page, taken))
+            yield _break_lines(taken) if rollout.pieces else list(map(for_page, taken))
 
 
-def _broken(pieces: Sequence[str]) -> list[str]:
+def _break_lines(pieces: Sequence[str]) -> list[str]:
     """Show line feeds, and break lines at those that have text before and after them in the step."""
     says = [place for place, piece in enumerate(pieces) if piece.strip()]
     texts = []
@@ -259,22 +259,22 @@ def _broken(pieces: Sequence[str]) -> list[str]:
     return texts
 
 
-def _step(credited: CreditedRollout, place: int, tokens: list[str]) -> list[Any]:
+def _encode_step(credited: CreditedRollout, place: int, tokens: list[str]) -> list[Any]:
     """Return tokens, their number, doubt from 0 to 10, votes or score, reward, advantage, blame, the checker's word."""
     reward, advantage, truth = credited.rewards[place], credited.advantages[place], credited.rollout.truth
     return [
         tokens,
         credited.rollout.tokens[place],
         round(10 * credited.doubts[place]) if credited.doubts else 0,
-        _judged(credited, place),
-        "–" if math.isnan(reward) else plain_number(round(reward, 4)),
-        "–" if math.isnan(advantage) else signed(advantage, 4),
+        _describe_judgment(credited, place),
+        "–" if math.isnan(reward) else format_plain(round(reward, 4)),
+        "–" if math.isnan(advantage) else format_signed(advantage, 4),
         int(bool(credited.blamed and credited.blamed[place])),
         "" if truth is None else "wrong" if place in truth else "right",
     ]
 
 
-def _judged(credited: CreditedRollout, place: int) -> str:
+def _describe_judgment(credited: CreditedRollout, place: int) -> str:
     if credited.rollout.scored is None:
         return f"{credited.votes[place]}/{credited.voters}" if credited.voters else "–"
     return "–" if credited.rollout.scored.scores is None else f"{credited.rollout.scored.scores[place]:.2f}"
@@ -283,4 +283,8 @@ def _judged(credited: CreditedRollout, place: int) -> str:
 def _critique(critique: Critique) -> list[Any]:
     """Return the flagged steps, from 1, or why it abstained, and its words."""
     flags = None if critique.wrong is None else [step + 1 for step in sorted(critique.wrong)]
-    return [flags, for_page(str(critique.abstained or "")).replace("_", " "), clipped(critique.text, LONGEST_CRITIQUE)]
+    return [
+        flags,
+        for_page(str(critique.abstained or "")).replace("_", " "),
+        clip_text(critique.text, LONGEST_CRITIQUE),
+    ]

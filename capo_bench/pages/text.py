@@ -12,25 +12,25 @@ NOTHING = "–"
 """A cell for a number that nothing defines."""
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     """Return a share in per cent, without the sign."""
     return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
 
 
-def two_digits(value: float | None) -> str:
+def format_two_digits(value: float | None) -> str:
     """Return a number with two digits after the point: ``−0.12``."""
     return NOTHING if value is None or not math.isfinite(value) else f"{value + 0.0:.2f}".replace("-", "−")
 
 
-def with_interval(
-    value: float | None, low: float | None, high: float | None, show: Callable[[float | None], str] = percent
+def format_with_interval(
+    value: float | None, low: float | None, high: float | None, show: Callable[[float | None], str] = format_percent
 ) -> str:
     """Return a number with its interval: ``67.1 [62.0, 71.3]``; of a number without one the number alone."""
     ends = "" if value is None or low is None or high is None else f" [{show(low)}, {show(high)}]"
     return f"{show(value)}{ends}"
 
 
-def in_yaml(value: object) -> str:
+def write_yaml(value: object) -> str:
     """Return plain data as YAML."""
     import yaml
 
@@ -39,7 +39,7 @@ def in_yaml(value: object) -> str:
     return str(yaml.dump(value, None, dumper, sort_keys=False, allow_unicode=True))
 
 
-def clipped(text: str, most: int) -> str:
+def clip_text(text: str, most: int) -> str:
     """Return a text of at most about `most` characters: its beginning and its end, where a critic's verdict stands."""
     if len(text) <= most:
         return for_page(text)
@@ -48,13 +48,13 @@ def clipped(text: str, most: int) -> str:
     return f"{for_page(text[:head])}\n… {left_out:,} characters left out …\n{for_page(text[-tail:])}"
 
 
-def signed(value: float, digits: int = 2) -> str:
+def format_signed(value: float, digits: int = 2) -> str:
     """Return a number with its sign, as text has it: ``+0.82``, ``−1``, ``0``."""
     shown = f"{value:+.{digits}f}".rstrip("0").rstrip(".")
     return "0" if shown in {"+0", "-0"} else shown.replace("-", "−")
 
 
-def plain_number(value: float) -> str:
+def format_plain(value: float) -> str:
     """Return a number without a plus: ``2``, ``−0.5``."""
     return f"{value:g}".replace("-", "−")
 
@@ -68,12 +68,12 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def with_rows(*tables: Table) -> list[Table]:
+def select_with_rows(*tables: Table) -> list[Table]:
     """Return the tables that have rows."""
     return [table for table in tables if table.rows]
 
 
-def markdown(table: Table) -> str:
+def render_markdown_table(table: Table) -> str:
     """Return the table in Markdown."""
     lines = [list(table.headings), ["---"] + ["---:"] * (len(table.headings) - 1)]
     lines[0] = [for_markdown(heading) for heading in lines[0]]
@@ -81,17 +81,17 @@ def markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def comma_separated(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def format_csv(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """Return a CSV file; None is an empty cell."""
     return write_csv([headings, *lines])
 
 
-def csv_of(rows: Sequence[Mapping[str, object]]) -> str:
+def format_csv_of_rows(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows of the same names as a CSV file, with the names of the first as headings."""
-    return comma_separated(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
+    return format_csv(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
 
 
-def latex(table: Table) -> str:
+def render_latex_table(table: Table) -> str:
     """Return a table environment in the rules of `booktabs`, which its document needs; every character is escaped."""
     columns = "l" + "r" * (len(table.headings) - 1)
     lines = [" & ".join(map(for_latex, row)) + r" \\" for row in (table.headings, *table.rows)]

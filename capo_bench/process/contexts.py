@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 
 @contextmanager
-def kept_environment(*names: str) -> Iterator[None]:
+def keep_environment(*names: str) -> Iterator[None]:
     """Restore environment variables of this process when the context ends: the named ones, or all without names."""
     before = dict(os.environ)
     try:
@@ -23,7 +23,7 @@ def kept_environment(*names: str) -> Iterator[None]:
 
 
 @contextmanager
-def repeating(seconds: float, call: Callable[[], object]) -> Iterator[None]:
+def call_repeatedly(seconds: float, call: Callable[[], object]) -> Iterator[None]:
     """Call a function repeatedly in a thread, with `seconds` between calls, while the context is open."""
     over = Event()
 

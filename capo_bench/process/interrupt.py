@@ -59,11 +59,11 @@ class Interrupts:
         self.urgent = self.urgent or (self.signal is not None and number != signal.SIGHUP)
         self.signal = self.signal or number
         if number == signal.SIGHUP:
-            silence_closed_streams()
+            redirect_closed_streams()
         os.write(self._write, b"!")
 
 
-def silence_closed_streams() -> None:
+def redirect_closed_streams() -> None:
     """Redirect standard streams of a closed terminal to the null device, because each write would fail."""
     closed = [descriptor for descriptor in (0, 1, 2) if not _is_writable(descriptor)]
     if closed:

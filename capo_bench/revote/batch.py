@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from capo_bench.critic.quality import JudgedSteps, share_charged
-from capo_bench.revote.setting import trained_setting
+from capo_bench.revote.setting import find_trained_setting
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
-from trainers.credit.batch import Batch, Earned, Evidence, Layout, layout_of
-from trainers.credit.states import state_numbers
-from trainers.credit.votes import flags_of
-from trainers.methods import METHODS, credit_function
+from trainers.credit.batch import Batch, Earned, Evidence, Layout, lay_out
+from trainers.credit.states import number_states
+from trainers.credit.votes import build_flags
+from trainers.methods import METHODS, find_credit_function
 from trainers.rollouts import Rollout
 
 
@@ -49,28 +49,28 @@ class Stored(JudgedSteps):
 def store_of(rollouts: Sequence[Rollout], critiques: int | None = None) -> Stored:
     """Turn whole groups of rollouts into arrays, with the first `critiques` or all of each; one missing abstained."""
     rollouts = [rollout if rollout.aim == "steps" else reduce_to_answer(rollout) for rollout in rollouts]
-    layout = layout_of([rollout.tokens for rollout in rollouts])
+    layout = lay_out([rollout.tokens for rollout in rollouts])
     return Stored(
         problems=tuple(rollout.problem for rollout in rollouts),
         layout=layout,
         outcomes=np.array([np.nan if row.outcome is None else row.outcome for row in rollouts], dtype=np.float64),
         truth=_read_truth(rollouts, layout),
-        flags=flags_of([rollout.critiques for rollout in rollouts], layout.steps, critiques),
+        flags=build_flags([rollout.critiques for rollout in rollouts], layout.steps, critiques),
         scores=_read_scores(rollouts),
-        states=state_numbers([row.problem for row in rollouts], [row.steps for row in rollouts]),
+        states=number_states([row.problem for row in rollouts], [row.steps for row in rollouts]),
     )
 
 
-def earned_in_training(stored: Stored, config: TrialConfig) -> Earned:
+def compute_earned(stored: Stored, config: TrialConfig) -> Earned:
     """Return the rewards and advantages of stored rollouts under the settings of their training.
 
     Raises:
         ValueError: They do not make whole groups, or the method gives no credit to steps.
     """
-    voted = share_charged(stored.flags, trained_setting(config.credit).ballot)
+    voted = share_charged(stored.flags, find_trained_setting(config.credit).ballot)
     asks_critic = "critic" in METHODS.get(config.method).uses
     evidence = Evidence(shares=voted if asks_critic else None, scores=stored.scores, states=stored.states)
-    return credit_function(config.method)(stored.batch(config.train.group_size, evidence), config.terms)
+    return find_credit_function(config.method)(stored.batch(config.train.group_size, evidence), config.terms)
 
 
 def reduce_to_answer(rollout: Rollout) -> Rollout:

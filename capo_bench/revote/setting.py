@@ -37,7 +37,7 @@ class VoteSetting:
     weights: Weights
 
 
-def trained_setting(credit: CreditConfig) -> VoteSetting:
+def find_trained_setting(credit: CreditConfig) -> VoteSetting:
     """Return the setting of a trial's training."""
     ballot = Ballot(Vote(credit.vote, credit.at_least), credit.critiques)
     return VoteSetting(ballot, Weights(credit.w_whole, credit.w_process))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.critic.quality import Ballot, ballots, plain_votes
-from capo_bench.revote.setting import Weights, choose_ks, trained_setting
+from capo_bench.critic.quality import Ballot, list_ballots, list_plain_votes
+from capo_bench.revote.setting import Weights, choose_ks, find_trained_setting
 from capo_bench.revote.trial import NothingStoredError, Tallies, TrialReplay, check_stored, replay_trial
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.records import flatten, read_records
 from trainers.methods import CAPO, METHODS
-from trainers.rollouts import stored_steps
+from trainers.rollouts import list_stored_steps
 
 if TYPE_CHECKING:
     from capo_bench.critic.quality import Vote
@@ -74,8 +74,8 @@ def replay_study(
     votes, ks, weights = _choose(wanted, [trial for trial, _ in ready])
     left_out += [(trial, _describe_too_few(trial, ks)) for trial, _ in ready if min(ks) > trial.config.credit.critiques]
     ready = [(trial, folder) for trial, folder in ready if min(ks) <= trial.config.credit.critiques]
-    total, done = sum(len(stored_steps(folder.rollouts)) for _, folder in ready), count(1)
-    names, critics = critic_names([trial for trial, _ in ready]), dict[str, Tallies]()
+    total, done = sum(len(list_stored_steps(folder.rollouts)) for _, folder in ready), count(1)
+    names, critics = name_critics([trial for trial, _ in ready]), dict[str, Tallies]()
     replays: list[tuple[Trial, TrialReplay]] = []
 
     def tell() -> None:
@@ -86,7 +86,7 @@ def replay_study(
         own = METHODS.get(trial.config.method).credit not in {None, CAPO.credit}
         tallies = critics.setdefault(names[trial.id] + f", {trial.config.method}" * own, Tallies())
         try:
-            replayed = replay_trial(folder, trial.config, ballots(votes, ks), weights, tallies, on_step=tell)
+            replayed = replay_trial(folder, trial.config, list_ballots(votes, ks), weights, tallies, on_step=tell)
         except NothingStoredError as error:
             left_out.append((trial, str(error)))
             continue
@@ -118,13 +118,13 @@ def _make_rows(critics: Mapping[str, Tallies]) -> tuple[dict[str, Any], ...]:
     )
 
 
-def recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
+def read_recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
     """Return each step's record of training, by step."""
     rows = read_records(folder.steps) if folder.steps.exists() else []
     return {int(row["step"]): row for row in rows if "step" in row}
 
 
-def critic_names(trials: Iterable[Trial]) -> dict[str, str]:
+def name_critics(trials: Iterable[Trial]) -> dict[str, str]:
     """Return trial id to the name of its critic, with the settings in which critics of one name differ.
 
     Settings that differ between the seeds of one variant, such as the critic's own seed, are left out.
@@ -162,9 +162,9 @@ def _sort_out(trials: Sequence[Trial], home: Home) -> tuple[list[tuple[Trial, Tr
 def _choose(
     wanted: RevoteRequest, trials: Sequence[Trial]
 ) -> tuple[tuple[Vote, ...], tuple[int, ...], tuple[Weights, ...]]:
-    trained = [trained_setting(trial.config.credit) for trial in trials]
+    trained = [find_trained_setting(trial.config.credit) for trial in trials]
     most = max((setting.ballot.k for setting in trained), default=1)
-    votes = wanted.votes or tuple(dict.fromkeys([*plain_votes(), *(setting.ballot.vote for setting in trained)]))
+    votes = wanted.votes or tuple(dict.fromkeys([*list_plain_votes(), *(setting.ballot.vote for setting in trained)]))
     weights = wanted.weights or tuple(dict.fromkeys(setting.weights for setting in trained))
     return votes, wanted.ks or choose_ks(most), weights
 

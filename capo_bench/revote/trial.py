@@ -9,14 +9,14 @@ from pathlib import Path
 
 from capo_bench.critic.quality import Ballot, LabelTally, share_charged
 from capo_bench.revote.batch import Stored, store_of
-from capo_bench.revote.setting import VoteSetting, Weights, trained_setting
+from capo_bench.revote.setting import VoteSetting, Weights, find_trained_setting
 from capo_bench.revote.tally import TokenTally
 from capo_bench.store.home import TrialFolder
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Earned, Evidence
-from trainers.methods import METHODS, credit_function
-from trainers.rollouts import DamagedRolloutsError, StoredStep, read_step, stored_steps
+from trainers.methods import METHODS, find_credit_function
+from trainers.rollouts import DamagedRolloutsError, StoredStep, list_stored_steps, read_step
 
 MOST_TOKENS = 250_000
 """Tokens that are replayed together, padding included: many enough for numpy, few enough for any machine."""
@@ -72,7 +72,7 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, into what, and
         NothingStoredError: The trial stored no critiques, or critiques of answers and there are weights.
     """
     check_stored(folder, config, done=True)
-    replay = TrialReplay(trained_setting(config.credit))
+    replay = TrialReplay(find_trained_setting(config.credit))
     wanted = [ballot for ballot in ballots if ballot.k <= config.credit.critiques]
     for steps in _chunk(_read_steps(folder, config, replay, most_rollouts, on_step), config.train.group_size):
         for step in steps:
@@ -104,7 +104,7 @@ def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> Non
         raise NothingStoredError(f"method {config.method} asks no critic")
     if not done:
         raise NothingStoredError("not finished; `capo-bench run` finishes it")
-    if not any(stored_steps(folder.rollouts)):
+    if not any(list_stored_steps(folder.rollouts)):
         raise NothingStoredError(f"{folder.rollouts} holds no rollouts; run the trial again to store them")
 
 
@@ -117,7 +117,7 @@ def _read_steps(
 ) -> Iterator[StoredStep]:
     """Yield the steps that are readable and whole; note the others as damaged."""
     group_size = config.train.group_size
-    files = stored_steps(folder.rollouts)
+    files = list_stored_steps(folder.rollouts)
     each = config.train.prompts_per_step * group_size
     every = 1 if most_rollouts is None else max(math.ceil(len(files) * each / most_rollouts), 1)
     for number in list(files)[::every]:
@@ -199,5 +199,5 @@ class _Earnings:
         if key not in self._known:
             batch = self.stored.batch(self.group_size, Evidence(shares=shares))
             terms = replace(self._config.terms, w_whole=weights.whole, w_process=weights.process)
-            self._known[key] = credit_function(self._config.method)(batch, terms)
+            self._known[key] = find_credit_function(self._config.method)(batch, terms)
         return self._known[key]

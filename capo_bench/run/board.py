@@ -265,9 +265,9 @@ class Board:
         parts += [f"{self.retried} retried"] * bool(self.retried)
         parts += [f"{model}, step {made.step}/{made.of}" for model, made in self.making.items()]
         now = self.clock()
-        parts += [f"critic {model} is loading, {duration(now - since)}" for model, since in self.serving.items()]
+        parts += [f"critic {model} is loading, {format_duration(now - since)}" for model, since in self.serving.items()]
         left = self._countdown.show(self.seconds_left(), now) if self.running or self.making else None
-        parts += [f"about {duration(left)} left"] if left is not None and left >= 1 else []
+        parts += [f"about {format_duration(left)} left"] if left is not None and left >= 1 else []
         return " · ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
@@ -289,7 +289,7 @@ class Board:
         }
 
 
-def lengths_of(state: StudyState) -> dict[str, list[float]]:
+def list_lengths(state: StudyState) -> dict[str, list[float]]:
     """Return the seconds of finished trials in a ledger, by variant; trials that other studies ran are excluded."""
     lengths: dict[str, list[float]] = {}
     for entry in state.trials.values():
@@ -308,7 +308,7 @@ def describe_position(trial: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration as text: ``42 s``, ``3 min``, ``2 h 05 min``, and from three days on ``4 days``."""
     minutes = round(seconds / 60)
     if seconds < 90:

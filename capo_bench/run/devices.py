@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
-def available_cores(limit_file: Path = _CGROUP_LIMIT) -> int:
+def count_cores(limit_file: Path = _CGROUP_LIMIT) -> int:
     """Return the number of usable cores: the CPU affinity or a container's limit, whichever is less; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -29,7 +29,7 @@ def available_cores(limit_file: Path = _CGROUP_LIMIT) -> int:
     return max(1, cores)
 
 
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
+def list_visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return GPU names as in CUDA_VISIBLE_DEVICES: those that the variable lists, else all that the driver reports."""
     listed = environment.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
-from capo_bench.run.devices import visible_gpus
+from capo_bench.run.devices import list_visible_gpus
 from capo_bench.run.threads import fix_threads
 from capo_bench.store.home import TrialFolder
 from capo_bench.study.plan import Trial
 from evals.config import EvaluationConfig
-from evals.harness.asking import as_wanted, complete, generate_all
+from evals.harness.asking import apply_settings, complete, generate_all
 from evals.harness.folder import RESULT
 from evals.harness.shares import ALONE, Share, join, split
 from evals.harness.tasks import EvalTask
@@ -22,14 +22,14 @@ from evals.verify import Verifier
 from trainers import Emit
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
-from trainers.credit.segment import SEGMENTERS, step_texts
-from trainers.critics.serve import memory_taken
+from trainers.credit.segment import SEGMENTERS, list_step_texts
+from trainers.critics.serve import measure_memory_taken
 
 _ENGINE_MEMORY, _LEAST_MEMORY = 0.9, 0.1
 """Share of a GPU's memory that an evaluation engine takes if no critic server uses the GPU, and the smallest share."""
 
 
-def pending_tasks(settings: EvaluationConfig, folder: TrialFolder) -> list[str]:
+def list_pending_tasks(settings: EvaluationConfig, folder: TrialFolder) -> list[str]:
     """Return the tasks for which a trial lacks completions."""
     return [task for task in settings.tasks if not complete(folder.completions(task))]
 
@@ -47,14 +47,14 @@ def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callabl
     Returns:
         True when no completion is pending, False when `stop` requested an early end.
     """
-    pending, out = pending_tasks(trial.config.evaluation, folder), folder.path / "completions"
+    pending, out = list_pending_tasks(trial.config.evaluation, folder), folder.path / "completions"
     if not pending:
         return True
     settings = {"trial": trial.as_json(), "tasks": pending, "model": model, "out": str(out)}
     if trial.config.evaluation.backend == "hf" and BACKBONES.load(trial.config.backbone).source == "embedded":
         return generate_part(settings, 0, emit, stop)
     begun = any((out / name).exists() for name in pending)
-    shares = split(1 if begun else max(1, len(visible_gpus())))
+    shares = split(1 if begun else max(1, len(list_visible_gpus())))
     if not _ask_shares(settings, shares, folder.processes, emit, stop):
         return False
     if len(shares) > 1:
@@ -66,7 +66,7 @@ def _ask_shares(
     settings: dict[str, Any], shares: Sequence[Share], folder: Path, emit: Emit, stop: Callable[[], bool]
 ) -> bool:
     """Ask for each share in its own process and on its own GPU; if one fails, the others stop at their next batch."""
-    from capo_bench.run.launch import launch, one_process
+    from capo_bench.run.launch import describe_one_process, launch
     from capo_bench.run.work import Work
 
     failed, emitting = Event(), Lock()
@@ -77,7 +77,9 @@ def _ask_shares(
 
     def ask_share(share: Share) -> bool:
         work = Work("capo_bench.run.evaluation:generate_part", {**settings, "share": [share.number, share.count]})
-        process = one_process() if share.count == 1 else one_process(visible_gpus()[share.number])
+        process = (
+            describe_one_process() if share.count == 1 else describe_one_process(list_visible_gpus()[share.number])
+        )
         try:
             return launch(
                 work,
@@ -150,7 +152,7 @@ def score(settings: EvaluationConfig, folder: TrialFolder, emit: Emit, stop: Cal
     segment = SEGMENTERS.get(settings.segmenter)
 
     def cut(text: str) -> Sequence[str]:
-        return step_texts(text, segment(text))
+        return list_step_texts(text, segment(text))
 
     with Verifier() as verifier:
         for task in settings.tasks:
@@ -173,12 +175,12 @@ def _make_spec(config: TrialConfig, model: str) -> ModelSpec:
         dtype=backbone.precision,
         template=backbone.template,
         batch_size=settings.batch_size,
-        gpu_memory_utilization=max(_ENGINE_MEMORY - memory_taken(), _LEAST_MEMORY),
+        gpu_memory_utilization=max(_ENGINE_MEMORY - measure_memory_taken(), _LEAST_MEMORY),
     )
 
 
 def _apply_settings(task: EvalTask, settings: EvaluationConfig) -> EvalTask:
-    return as_wanted(
+    return apply_settings(
         task,
         greedy=settings.greedy,
         samples=settings.samples,

@@ -22,7 +22,7 @@ _CONNECTION = {"APIConnectionError", "APITimeoutError", "ConnectError", "Connect
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-def cause_of(error: BaseException) -> Cause:
+def find_cause(error: BaseException) -> Cause:
     """Return the cause of an error; the errors that it was raised from are examined too."""
     for each in _walk_chain(error):
         cause: Cause | None = getattr(each, "cause", None)  # set where the error was raised, in another process
@@ -40,14 +40,14 @@ def cause_of(error: BaseException) -> Cause:
     return "other"
 
 
-def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | None = None) -> str:
+def advise(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | None = None) -> str:
     """Return advice on the setting to change after memory or disk ran out; empty for other causes."""
     if cause == "disk":
         return "the disk is full: free space, then run again; finished trials are kept"
     if cause != "memory":
         return ""
-    rollouts = rollouts_a_process(config)
-    now = micro_batch or usual_micro_batch(config) or rollouts
+    rollouts = count_rollouts_a_process(config)
+    now = micro_batch or find_micro_batch(config) or rollouts
     if stage == "train":
         smaller = halve(rollouts, now)
         way_out = f"; set it to {smaller} or less" if smaller else ""
@@ -82,13 +82,13 @@ def plan_retry(job: Job, end: Message, options: RunOptions) -> tuple[Job, float]
         return replace(job, attempt=following), wait * random.uniform(1.0, 1.25)
     if cause == "memory" and end.get("stage") == "train":
         config = job.trial.config
-        rollouts = rollouts_a_process(config)
-        smaller = halve(rollouts, attempt.micro_batch or usual_micro_batch(config) or rollouts)
+        rollouts = count_rollouts_a_process(config)
+        smaller = halve(rollouts, attempt.micro_batch or find_micro_batch(config) or rollouts)
         return (replace(job, attempt=replace(following, micro_batch=smaller)), 0.0) if smaller else None
     return None
 
 
-def rollouts_a_process(config: TrialConfig) -> int:
+def count_rollouts_a_process(config: TrialConfig) -> int:
     """Return the number of rollouts per step of each process, which is the largest possible micro-batch."""
     from trainers.backbones import BACKBONES
 
@@ -96,7 +96,7 @@ def rollouts_a_process(config: TrialConfig) -> int:
     return train.prompts_per_step * train.group_size // BACKBONES.load(config.backbone).processes
 
 
-def usual_micro_batch(config: TrialConfig) -> int | None:
+def find_micro_batch(config: TrialConfig) -> int | None:
     """Return the micro-batch of the trial or of its backbone; None: all rollouts of a process at once."""
     from trainers.backbones import BACKBONES
 

@@ -68,12 +68,12 @@ class Processes:
         return [sys.executable, "-P", "-u", "-m", module, str(folder)]
 
 
-def one_process(gpu: str | None = None) -> Processes:
+def describe_one_process(gpu: str | None = None) -> Processes:
     """Return a single process for undivided work; it has the cores of this process, and its GPUs or one of them."""
     return Processes(1, None, _build_environment(1) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}))
 
 
-def training_processes(name: str) -> Processes:
+def describe_training_processes(name: str) -> Processes:
     """Return the processes that train the backbone with this name.
 
     Raises:
@@ -81,10 +81,10 @@ def training_processes(name: str) -> Processes:
     """
     backbone = BACKBONES.load(name)
     if backbone.processes == 1:
-        return one_process()
+        return describe_one_process()
     cpu = check_machine(name, backbone)
     environment = _build_environment(backbone.processes) | (_ON_CPU if cpu else {})
-    return Processes(backbone.processes, accelerate_config(backbone, cpu=cpu), environment)
+    return Processes(backbone.processes, write_accelerate_config(backbone, cpu=cpu), environment)
 
 
 def launch(work: Work, processes: Processes, folder: Path, emit: Emit, stop: Callable[[], bool]) -> bool:
@@ -155,7 +155,7 @@ def check_machine(name: str, backbone: BackboneConfig) -> bool:
     return gpus == 0 or not backbone.gpus
 
 
-def accelerate_config(backbone: BackboneConfig, *, cpu: bool) -> dict[str, Any]:
+def write_accelerate_config(backbone: BackboneConfig, *, cpu: bool) -> dict[str, Any]:
     """Return the configuration of `accelerate launch` for a backbone."""
     kinds = {"none": "MULTI_GPU", "fsdp": "FSDP", "deepspeed": "DEEPSPEED"}
     common: dict[str, Any] = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder, read_json
-from evals.checksums import files_below
+from evals.checksums import list_files_below
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
@@ -71,8 +71,8 @@ class DiskWatch:
         if free >= self._min_free:
             return ""
         return (
-            f"{self._folder}: {size(free)} are free on its disk, less than the {size(self._min_free)} of --min-free; "
-            "free space, then run again: finished trials are kept"
+            f"{self._folder}: {format_size(free)} are free on its disk, less than the {format_size(self._min_free)} of "
+            "--min-free; free space, then run again: finished trials are kept"
         )
 
 
@@ -92,13 +92,13 @@ def check_disk(home: Home, trials: Iterable[Trial], min_free: int) -> None:
     free = shutil.disk_usage(home.path).free
     if whole > free - min_free:
         raise RunError(
-            f"{home.path}: {pending.total()} trials are pending and take about {size(whole)}, going by finished ones, "
-            f"and {size(free)} are free on its disk, of which {size(min_free)} are to stay free (--min-free); free "
-            "space or choose another --home"
+            f"{home.path}: {pending.total()} trials are pending and take about {format_size(whole)}, going by finished "
+            f"ones, and {format_size(free)} are free on its disk, of which {format_size(min_free)} are to stay free "
+            "(--min-free); free space or choose another --home"
         )
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """Return a number of bytes as text: ``1.5 GiB``."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
@@ -115,5 +115,5 @@ def _measure_sizes(home: Home, backbones: set[str]) -> dict[str, float]:
             sizes = by_backbone.get(read_json(path.with_name("config.json"))["config"]["backbone"], [])
             if len(sizes) < _MEASURED:
                 folders = (path.parent, *TrialFolder(path.parent).shared())
-                sizes.append(sum(file.stat().st_size for each in folders for file in files_below(each)))
+                sizes.append(sum(file.stat().st_size for each in folders for file in list_files_below(each)))
     return {backbone: statistics.median(sizes) for backbone, sizes in by_backbone.items() if sizes}

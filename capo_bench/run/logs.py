@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from capo_bench.process.contexts import repeating
+from capo_bench.process.contexts import call_repeatedly
 
 LIMIT = 10 * 2**20
 KEEP = 2
@@ -26,8 +26,8 @@ def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
             return
         for number in range(keep - 1, 0, -1):
             with suppress(FileNotFoundError):
-                _number_log(log, number).replace(_number_log(log, number + 1))
-        with log.open("rb") as source, _number_log(log, 1).open("wb") as target:
+                _name_numbered_log(log, number).replace(_name_numbered_log(log, number + 1))
+        with log.open("rb") as source, _name_numbered_log(log, 1).open("wb") as target:
             source.seek(-limit, os.SEEK_END)
             while block := source.read(_BLOCK):
                 target.write(block)
@@ -37,7 +37,7 @@ def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
 
 
 @contextmanager
-def rotating(log: Path, limit: int = LIMIT) -> Iterator[None]:
+def rotate_regularly(log: Path, limit: int = LIMIT) -> Iterator[None]:
     """Rotate a log regularly while the context is open."""
 
     def look() -> None:
@@ -45,11 +45,11 @@ def rotating(log: Path, limit: int = LIMIT) -> Iterator[None]:
             rotate(log, limit)
 
     try:
-        with repeating(_LOOK_SECONDS, look):
+        with call_repeatedly(_LOOK_SECONDS, look):
             yield
     finally:
         look()
 
 
-def _number_log(log: Path, number: int) -> Path:
+def _name_numbered_log(log: Path, number: int) -> Path:
     return log.with_name(f"{log.name}.{number}")

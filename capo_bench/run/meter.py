@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from capo_bench.run.board import Countdown, duration
+from capo_bench.run.board import Countdown, format_duration
 from capo_bench.run.progress import PLAIN_SECONDS, say
 
 QUIET_SECONDS = 2.0
@@ -70,7 +70,7 @@ class ProgressMeter:
         if rest is None and made > 0:
             rest = (now - self._began) / made * (total - done)
         left = self._countdown.show(rest, now)
-        parts = [f"{done:,}/{total:,}", detail, f"about {duration(left)} left" if left and done < total else ""]
+        parts = [f"{done:,}/{total:,}", detail, f"about {format_duration(left)} left" if left and done < total else ""]
         return " · ".join(filter(None, parts))
 
 
@@ -85,7 +85,7 @@ def meter(console: Console | None = None, clock: Callable[[], float] = time.mono
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def open_meter(title: str) -> Iterator[Callable[[int, int], None]]:
     """Open a meter with one title; yields a function that takes the number done and the total."""
     with meter() as shown:
         yield lambda done, total: shown.tell(title, done, total)

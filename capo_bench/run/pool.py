@@ -21,7 +21,7 @@ from capo_bench.run.devices import share_out
 from capo_bench.run.executor import Executor, Job
 from capo_bench.run.logs import rotate
 from capo_bench.store.errors import RunError
-from capo_bench.track.store import quiet_environment
+from capo_bench.track.store import build_quiet_environment
 
 if TYPE_CHECKING:
     from capo_bench.study.served import ServedCritic
@@ -248,6 +248,6 @@ def _build_environment(threads: int, gpus: Sequence[str] | None) -> dict[str, st
     usual = os.environ.get("OMP_NUM_THREADS", str(threads))
     kinds = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
     counts = {name: os.environ.get(name, usual) for name in kinds}
-    quiet = quiet_environment()
+    quiet = build_quiet_environment()
     seen = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     return os.environ | quiet | seen | {"PYTHONPATH": path} | counts

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from capo_bench.inert import for_terminal
-from capo_bench.process.interrupt import silence_closed_streams
-from capo_bench.run.board import Board, Running, describe_position, duration
+from capo_bench.process.interrupt import redirect_closed_streams
+from capo_bench.run.board import Board, Running, describe_position, format_duration
 from capo_bench.run.runner import Observer
 from capo_bench.store.ledger import Record
 
@@ -29,14 +29,14 @@ class Display(Console):
 
 
 @contextmanager
-def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
+def show_progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
     """Show `board` while the context is open; yields the observer of the run's events."""
     if not console.is_terminal:
         yield _Plain(console, board).on
         return
 
     def table() -> RenderableType:
-        silence_closed_streams()  # under nohup, a run continues after its terminal is closed
+        redirect_closed_streams()  # under nohup, a run continues after its terminal is closed
         return _build_table(board, name)
 
     with Live(console=console, get_renderable=table, refresh_per_second=4, transient=True):
@@ -86,13 +86,13 @@ def _say_event(console: Console, event: Record) -> None:
     if kind == "trial_failed":
         say(console, f"failed {_name(event)}: {event['error']} (log: {event['log']})", "red")
     elif kind == "trial_retried":
-        again = f"retried in {duration(event.get('delay') or 0)}"
+        again = f"retried in {format_duration(event.get('delay') or 0)}"
         say(console, f"failed {_name(event)}: {event['error']}; {again} (log: {event.get('log', '')})", "yellow")
     elif kind == "critic_server":
         for line in event["news"].splitlines():
             say(console, line, {"lost": "red"}.get(event["state"], ""))
     elif kind in ("trial_done", "trial_stopped"):
-        say(console, f"{kind.removeprefix('trial_')} {_name(event)} after {duration(event['seconds'])}")
+        say(console, f"{kind.removeprefix('trial_')} {_name(event)} after {format_duration(event['seconds'])}")
     elif kind == "stopping":
         say(console, "stopping: running trials finish their step and save; Ctrl-C again ends them at once", "yellow")
 

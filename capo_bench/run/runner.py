@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from capo_bench.process.interrupt import Interrupts, silence_closed_streams
-from capo_bench.run.devices import available_cores, visible_gpus
+from capo_bench.process.interrupt import Interrupts, redirect_closed_streams
+from capo_bench.run.devices import count_cores, list_visible_gpus
 from capo_bench.run.executor import CHECKPOINT_SECONDS, Attempt, Executor, Job, open_executor
 from capo_bench.run.failures import plan_retry
 from capo_bench.run.limits import DiskWatch, StageClock
@@ -25,7 +25,7 @@ from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Event, Ledger, Record
 from capo_bench.study.identity import SHARED_TITLES, SharedModel
-from capo_bench.study.served import pending_critic
+from capo_bench.study.served import find_pending_critic
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan, Trial
@@ -41,7 +41,7 @@ class RunOptions:
     """Options of a run.
 
     Attributes:
-        workers: Number of parallel trials; None: see `default_workers`.
+        workers: Number of parallel trials; None: see `choose_workers`.
         retries: Maximum number of retries of a job after failures that may be temporary.
         retry_seconds: Wait before the first retry after an unreachable endpoint; five times longer for each further
             retry.
@@ -72,7 +72,7 @@ class RunOptions:
     address: str | None = None
 
 
-def pending_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
+def list_pending_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
     """Return the trials that are not done, each id once, the first seeds of all variants before the second ones.
 
     With this order an interrupted run still allows a comparison: it has some seeds of all variants rather than all
@@ -87,7 +87,7 @@ def pending_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
     return [trial for trial in ordered.values() if not home.trial(trial.id).done]
 
 
-def default_workers(trials: Iterable[Trial], cores: int, gpus: int = 0) -> int:
+def choose_workers(trials: Iterable[Trial], cores: int, gpus: int = 0) -> int:
     """Return the default number of parallel trials: one per core, or as many of the smallest trials as fit on the GPUs.
 
     The executor makes sure that trials that run in parallel fit on the GPUs together.
@@ -96,7 +96,7 @@ def default_workers(trials: Iterable[Trial], cores: int, gpus: int = 0) -> int:
     return max(1, gpus // min(needs)) if needs else cores
 
 
-def gpus_of(trials: Iterable[Trial], gpus: Sequence[str] | None, served: int = 0) -> dict[str, int]:
+def count_gpus_of_trials(trials: Iterable[Trial], gpus: Sequence[str] | None, served: int = 0) -> dict[str, int]:
     """Return the number of GPUs of each trial, by its id; 0 for all trials if the machine has no GPUs.
 
     Args:
@@ -164,10 +164,12 @@ class Runner:
         if not pending:
             return
         self._waiting = WaitingTrials(pending, self.home)
-        self._critics = list(dict.fromkeys(critic for trial in pending if (critic := pending_critic(trial, self.home))))
+        self._critics = list(
+            dict.fromkeys(critic for trial in pending if (critic := find_pending_critic(trial, self.home)))
+        )
         with (
             CriticServers(self.home, self._folder.path) as self._servers,
-            self._open_executor(pending, interrupts, visible_gpus()) as pool,
+            self._open_executor(pending, interrupts, list_visible_gpus()) as pool,
         ):
             self._begin(pool, pending)
             for job, message in pool.events(lambda: self._waiting.for_servers):
@@ -177,17 +179,17 @@ class Runner:
                 self._watch(pool, message)
 
     def _open_executor(self, pending: list[Trial], interrupts: Interrupts, gpus: Sequence[str]) -> Executor:
-        cores, log = available_cores(), self._folder.path / "workers.log"
+        cores, log = count_cores(), self._folder.path / "workers.log"
         left = len(gpus) - sum(critic.serve.gpus for critic in self._critics)
-        wanted = self.options.workers or default_workers(pending, cores, left)
+        wanted = self.options.workers or choose_workers(pending, cores, left)
         count = min(wanted, max(len(pending), len(self._waiting.missing)))
         self.notify({"event": "workers", "count": count})
         return open_executor(self.options, count, max(1, cores // count), log, interrupts, gpus or None)
 
     def _begin(self, pool: Executor, pending: list[Trial]) -> None:
         self._servers.open(pool.hold(self._critics))
-        gpus = visible_gpus() if self.options.executor == "local" else None
-        needs = gpus_of(pending, gpus, sum(critic.serve.gpus for critic in self._critics))
+        gpus = list_visible_gpus() if self.options.executor == "local" else None
+        needs = count_gpus_of_trials(pending, gpus, sum(critic.serve.gpus for critic in self._critics))
         self._jobs = {
             trial.id: self._make_trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(pending)
         }
@@ -242,7 +244,7 @@ class Runner:
             try:
                 observer(event)
             except OSError:
-                silence_closed_streams()
+                redirect_closed_streams()
 
     def _make_trial_job(self, trial: Trial, gpus: int, rank: int) -> Job:
         folder = self.home.trial(trial.id)

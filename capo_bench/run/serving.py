@@ -20,12 +20,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capo_bench.process.contexts import kept_environment, repeating
+from capo_bench.process.contexts import call_repeatedly, keep_environment
 from capo_bench.process.orphans import describe_end
 from capo_bench.run.logs import rotate
 from capo_bench.store.errors import RunError
 from capo_bench.study.identity import judge_key
-from capo_bench.study.served import ServedCritic, pending_critic
+from capo_bench.study.served import ServedCritic, find_pending_critic
 from trainers.critics.serve import URL, ServeParams
 
 if TYPE_CHECKING:
@@ -100,7 +100,11 @@ class CriticServer:
             with self.log.open("ab") as out:
                 out.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {self.critic.model}\n".encode())
                 self._process = subprocess.Popen(  # noqa: S603 - vLLM's own module
-                    [*_IN_A_GROUP, str(watched), *command(self.critic, model, self.port, on_gpus=bool(self._gpus))],
+                    [
+                        *_IN_A_GROUP,
+                        str(watched),
+                        *build_command(self.critic, model, self.port, on_gpus=bool(self._gpus)),
+                    ],
                     env=_build_environment(self._gpus),
                     pass_fds=(watched,),
                     process_group=0,
@@ -168,7 +172,7 @@ class CriticServer:
         self.state = "lost"
         before = f", and was started again {RESTARTS} times before" if has_worked else ""
         self.error = f"{self.critic} was lost: {how}{before} (log {self.log})"
-        return f"{self.error}; it wrote last:\n{last_lines(self.log)}"
+        return f"{self.error}; it wrote last:\n{read_last_lines(self.log)}"
 
     def _end(self, seconds: float) -> None:
         """End the process and all processes that it started, orderly if it ends within `seconds`."""
@@ -217,7 +221,7 @@ class CriticServers:
 
     def of(self, trial: Trial) -> CriticServer | None:
         """Return the server of a trial's critic; None if the critic is not served or training is finished."""
-        critic = pending_critic(trial, self._home)
+        critic = find_pending_critic(trial, self._home)
         return self._servers.get(critic) if critic is not None else None
 
     def look(self) -> Iterator[tuple[CriticServer, str]]:
@@ -243,7 +247,7 @@ def _find_model(critic: ServedCritic, home: Home) -> Path | str:
 
 
 @contextmanager
-def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[None]:
+def serve_critic(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[None]:
     """Serve a critic for this process alone; the context begins when the server is ready, and its end ends the server.
 
     `embedded` is the folder of the critic if it is an embedded one.
@@ -251,9 +255,9 @@ def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[
     Raises:
         RunError: vLLM is not installed, GPUs are missing, or the server does not become ready.
     """
-    from capo_bench.run.devices import share_out, visible_gpus
+    from capo_bench.run.devices import list_visible_gpus, share_out
 
-    shares, _ = share_out([critic], visible_gpus())
+    shares, _ = share_out([critic], list_visible_gpus())
     with CriticServer(critic, shares[critic], log) as server:
         server.start(str(embedded or critic.model))
         while server.state != "ready":
@@ -262,7 +266,7 @@ def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[
                 raise RunError(news)
             time.sleep(LOOK_SECONDS / 10)
         # If the server dies, it is restarted, and requests wait for it.
-        with kept_environment(URL), repeating(LOOK_SECONDS, server.look):
+        with keep_environment(URL), call_repeatedly(LOOK_SECONDS, server.look):
             os.environ[URL] = server.url
             yield
 
@@ -270,7 +274,7 @@ def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[
 _IN_A_GROUP = (sys.executable, "-P", "-u", "-m", "capo_bench.process.orphans")
 
 
-def command(critic: ServedCritic, model: str, port: int, *, on_gpus: bool) -> list[str]:
+def build_command(critic: ServedCritic, model: str, port: int, *, on_gpus: bool) -> list[str]:
     """Return the command of a server; it runs vLLM's module, because some builds lack a working `vllm` command."""
     serve = critic.serve
     return [
@@ -317,7 +321,7 @@ def check_installed(critic: ServedCritic) -> None:
         )
 
 
-def last_lines(log: Path) -> str:
+def read_last_lines(log: Path) -> str:
     """Return the end of a log: at most 12 lines and 2000 characters."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     return "\n".join(text.strip().splitlines()[-_SHOWN_LINES:])[-_SHOWN_CHARACTERS:]

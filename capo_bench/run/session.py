@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from capo_bench.process.interrupt import Interrupts
-from capo_bench.run.board import Board, LiveState, lengths_of
+from capo_bench.run.board import Board, LiveState, list_lengths
 from capo_bench.run.limits import check_disk
-from capo_bench.run.progress import progress, say
-from capo_bench.run.runner import Runner, RunOptions, pending_trials
+from capo_bench.run.progress import say, show_progress
+from capo_bench.run.runner import Runner, RunOptions, list_pending_trials
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, fold
-from capo_bench.store.lock import study_lock
-from capo_bench.study.estimate import trial_seconds
+from capo_bench.store.lock import hold_lock
+from capo_bench.study.estimate import estimate_trial_seconds
 from capo_bench.study.last_plan import NOTHING_ASKED, RunRequest, keep_plan
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run_study(  # noqa: PLR0913, PLR0917 - what, where to, how, and what to call
         RunError: The results folder cannot be written, or no worker can be started.
     """
     folder = home.study(plan.study)
-    with study_lock(folder.path / "lock"):
+    with hold_lock(folder.path / "lock"):
         if _is_finished(plan, home, options):
             finished = fold(Ledger(folder.ledger).read()).finished or {}
             return replace(_make_result(plan, home), idle=True, link=str(finished.get("link") or ""))
@@ -91,24 +91,24 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
     write_report: Callable[[], Path | None],
     asked: RunRequest,
 ) -> RunResult:
-    pending = pending_trials(plan.trials, home)
+    pending = list_pending_trials(plan.trials, home)
     folder = home.study(plan.study)
     check_disk(home, pending, options.min_free)
     keep_plan(plan, home, asked)
     ledger = Ledger(folder.ledger)
     for line in ledger.damaged():
         say(console, line, "yellow")
-    guesses = {variant.name: trial_seconds(variant.config, plan.machine) for variant in plan.variants}
+    guesses = {variant.name: estimate_trial_seconds(variant.config, plan.machine) for variant in plan.variants}
     board = Board(
         to_do={trial.id: trial.variant for trial in pending},
         had=len(_list_ids(plan)) - len(pending),
-        lengths=lengths_of(fold(ledger.read())),
+        lengths=list_lengths(fold(ledger.read())),
         guesses={name: seconds for name, seconds in guesses.items() if seconds is not None},
     )
     with _open_tracker(plan, home, options, console) as tracker:
         with (
             Interrupts() as interrupts,
-            progress(console, board, plan.study) as show,
+            show_progress(console, board, plan.study) as show,
             LiveState(folder.now, board) as now,
         ):
             runner = Runner(plan, home, options, [show, now.on])
@@ -150,7 +150,7 @@ def _is_finished(plan: Plan, home: Home, options: RunOptions) -> bool:
     state = fold(Ledger(home.study(plan.study).ledger).read())
     if state.finished is None or (state.profile, sorted(state.plan)) != (plan.profile, sorted(_list_ids(plan))):
         return False
-    return not pending_trials(plan.trials, home) and (state.finished["tracked"] or not options.track)
+    return not list_pending_trials(plan.trials, home) and (state.finished["tracked"] or not options.track)
 
 
 def _make_result(plan: Plan, home: Home, failed: int = 0, interrupted: int = 0) -> RunResult:

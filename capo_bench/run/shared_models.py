@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads, settle_kernels
 from capo_bench.store.home import Home, read_json, write_json
-from capo_bench.store.provenance import environment
-from capo_bench.study.code import Judge, embedded_judges
+from capo_bench.store.provenance import describe_environment
+from capo_bench.study.code import Judge, find_embedded_judges
 from capo_bench.study.identity import (
     SHARED_TITLES,
     SharedKind,
-    cold_start_key,
+    hash_cold_start,
     judge_key,
     judge_kind,
-    shared_models,
+    list_shared_models,
 )
 from evals.checksums import check_folder, seal
 from evals.clock import process_seconds
 from trainers import Emit
 from trainers.backbones import BACKBONES
 from trainers.critics.base import EmbeddedCriticConfig
-from trainers.critics.local import parameters_in
+from trainers.critics.local import count_parameters
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -43,7 +43,7 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
     """
     if kind == "cold_start":
         return ensure_cold_start(trial, home, emit)
-    for judge in embedded_judges(trial.config):
+    for judge in find_embedded_judges(trial.config):
         if judge_kind(judge) == kind:
             return ensure_judge(judge, home, emit)
     raise ValueError(f"trial {trial.id} asks no {SHARED_TITLES[kind]}")
@@ -51,7 +51,7 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
 
 def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
     """Return the folder of a trial's cold start; make it if it does not exist. The trial must have a cold start."""
-    settings, key = trial.config.supervised, cold_start_key(trial.config)
+    settings, key = trial.config.supervised, hash_cold_start(trial.config)
     assert settings is not None
     assert key is not None
     folder = home.stage("cold_start", key)
@@ -61,11 +61,11 @@ def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
     if BACKBONES.load(trial.config.backbone).source == "embedded":
         _make_cold_start(trial, folder, emit, EMBEDDED_THREADS)
     else:
-        from capo_bench.run.launch import launch, one_process
+        from capo_bench.run.launch import describe_one_process, launch
         from capo_bench.run.work import Work
 
         work = Work("capo_bench.run.shared_models:make_part", {"trial": trial.as_json(), "folder": str(folder)})
-        launch(work, one_process(), folder.with_name(f".{folder.name}.launch"), emit, lambda: False)
+        launch(work, describe_one_process(), folder.with_name(f".{folder.name}.launch"), emit, lambda: False)
     return folder
 
 
@@ -137,19 +137,21 @@ def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who 
 
     counts = make(scratch, tell) or {}
     cost = {"seconds": time.perf_counter() - began, "cpu_seconds": process_seconds() - worked}
-    parameters = counts.get("parameters") or parameters_in(scratch) or 0
+    parameters = counts.get("parameters") or count_parameters(scratch) or 0
     # Forward and backward pass: 2·N and 4·N operations per token for N parameters (`trainers.budget`).
     cost |= {"tokens": seen, "parameters": parameters, "train_flops": 6 * parameters * seen, **counts}
-    write_json(scratch / f"{kind}.json", {kind: settings.model_dump(mode="json"), "cost": cost, **environment()})
+    write_json(
+        scratch / f"{kind}.json", {kind: settings.model_dump(mode="json"), "cost": cost, **describe_environment()}
+    )
     seal(scratch, [path.name for path in scratch.iterdir()])
     scratch.rename(folder)
 
 
-def teaching_costs(config: TrialConfig, home: Home) -> dict[str, dict[str, Any]]:
+def read_teaching_costs(config: TrialConfig, home: Home) -> dict[str, dict[str, Any]]:
     """Return the cost of each shared model of a trial, by kind: ``key``, ``seconds``, ``cpu_seconds`` and so on."""
     return {
         model.kind: {"key": model.key, **read_json(home.stage(model.kind, model.key) / f"{model.kind}.json")["cost"]}
-        for model in shared_models(config)
+        for model in list_shared_models(config)
     }
 
 

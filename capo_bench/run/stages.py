@@ -16,20 +16,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.run.evaluation import ask, pending_tasks, score
+from capo_bench.run.evaluation import ask, list_pending_tasks, score
 from capo_bench.run.executor import Attempt
-from capo_bench.run.shared_models import ensure_cold_start, teaching_costs
+from capo_bench.run.shared_models import ensure_cold_start, read_teaching_costs
 from capo_bench.run.training import read_steps, settle, train
-from capo_bench.store.home import Home, TrialFolder, json_bytes, read_json, write_json
-from capo_bench.store.keyed import answered_under, claimed, keep, trained_under
-from capo_bench.store.provenance import environment
-from capo_bench.study.code import definitions_of
-from capo_bench.study.contamination import overlaps_as_json
-from capo_bench.study.identity import cold_start_key, generation_key, training_key
+from capo_bench.store.home import Home, TrialFolder, encode_json, read_json, write_json
+from capo_bench.store.keyed import claim_stages, keep, take_answered, take_trained
+from capo_bench.store.provenance import describe_environment
+from capo_bench.study.code import list_definitions
+from capo_bench.study.contamination import encode_overlaps
+from capo_bench.study.identity import hash_cold_start, hash_generation, hash_training
 from evals.checksums import seal
-from evals.definitions import plumbing_hashes
+from evals.definitions import hash_plumbing
 from evals.files import drop_torn, write_atomic
-from evals.fingerprint import model_fingerprint
+from evals.fingerprint import fingerprint_model
 from evals.harness.asking import complete
 from evals.harness.results import read_result
 from trainers import Emit
@@ -59,9 +59,9 @@ def run_trial(trial: Trial, home: Home, emit: Emit, stop: Callable[[], bool], at
         True when the trial is done, False when `stop`, called between steps and stages, requested an early end. The
         trial can then be resumed.
     """
-    run = _Run(trial, home, emit, stop, attempt, _now())
+    run = _Run(trial, home, emit, stop, attempt, _format_now())
     drop_torn(run.folder.path)
-    write_json(run.folder.config, {**trial.as_json(), "definitions": definitions_of(trial.config)})
+    write_json(run.folder.config, {**trial.as_json(), "definitions": list_definitions(trial.config)})
     return all(stage(run) for stage in _WORK)
 
 
@@ -83,7 +83,7 @@ class _Run:
     @property
     def start(self) -> str:
         """Folder or repository id of the model that training starts from."""
-        key = cold_start_key(self.trial.config)
+        key = hash_cold_start(self.trial.config)
         if key is not None:
             return str(self.home.stage("cold_start", key))
         return str(BACKBONES.load(self.trial.config.backbone).model)
@@ -104,11 +104,11 @@ def _train(run: _Run) -> bool:
         ensure_cold_start(trial, home, run.emit)
     if METHODS.get(trial.config.method).train is None:
         return True
-    key = training_key(trial.identity, trial.seed)
-    with claimed(home, {"training": key}, run.stop, run.waiting) as held:
+    key = hash_training(trial.identity, trial.seed)
+    with claim_stages(home, {"training": key}, run.stop, run.waiting) as held:
         if not held:
             return False
-        if trained_under(home, folder, key):
+        if take_trained(home, folder, key):
             return True
         if not folder.model.exists() and not train(trial, home, run.start, run.emit, run.stop, run.attempt):
             return False
@@ -120,18 +120,18 @@ def _train(run: _Run) -> bool:
 def _generate(run: _Run) -> bool:
     """Generate the completions that do not exist under their keys."""
     trial, home, folder = run.trial, run.home, run.folder
-    pending, listed = pending_tasks(trial.config.evaluation, folder), folder.keys()
+    pending, listed = list_pending_tasks(trial.config.evaluation, folder), folder.keys()
     keys = {
-        f"completions/{task}": generation_key(trial.identity, task, trial.seed)
+        f"completions/{task}": hash_generation(trial.identity, task, trial.seed)
         for task in trial.config.evaluation.tasks
         if task in pending or f"completions/{task}" not in listed
     }
-    with claimed(home, keys, run.stop, run.waiting) as held:
+    with claim_stages(home, keys, run.stop, run.waiting) as held:
         if not held:
             return False
-        weights = cache(lambda: model_fingerprint(Path(run.model)))
+        weights = cache(lambda: fingerprint_model(Path(run.model)))
         for place, key in keys.items():
-            answered_under(home, folder, place, key, weights)
+            take_answered(home, folder, place, key, weights)
             # scores of fewer completions are outdated
             shutil.rmtree(folder.evaluation / place.partition("/")[2], ignore_errors=True)
         if not ask(trial, run.model, folder, run.emit, run.stop):
@@ -147,7 +147,7 @@ def _record(run: _Run) -> bool:
     run.emit({"kind": "stage", "stage": "record"})
     folder = run.folder
     write_json(folder.provenance, _collect_provenance(run))
-    metrics = json_bytes(measured(folder, run.trial.config.evaluation.tasks))
+    metrics = encode_json(measure_trial(folder, run.trial.config.evaluation.tasks))
     names = [path.name for path in (folder.config, folder.provenance, folder.stages)]
     seal(folder.path, names, {folder.metrics.name: metrics})
     write_atomic(folder.metrics, metrics)
@@ -160,7 +160,7 @@ _STAGES = ("generate", "score")
 _WORK = (_train, _generate, lambda run: score(run.trial.config.evaluation, run.folder, run.emit, run.stop), _record)
 
 
-def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
+def measure_trial(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
     """Return the content of ``metrics.json``: metrics of the tasks' results, and costs of training steps and tasks.
 
     Raises:
@@ -203,25 +203,25 @@ def _sum_costs(steps: Sequence[dict[str, Any]], evaluated: dict[str, float]) -> 
 def _collect_provenance(run: _Run) -> dict[str, Any]:
     trial, folder = run.trial, run.folder
     fingerprints = {
-        "start_weights": model_fingerprint(Path(run.start)),
-        "final_weights": model_fingerprint(folder.model),
+        "start_weights": fingerprint_model(Path(run.start)),
+        "final_weights": fingerprint_model(folder.model),
         "benchmark": trial.identity["training"]["benchmark"]["fingerprint"],
-        "cold_start": cold_start_key(trial.config),
+        "cold_start": hash_cold_start(trial.config),
     }
     training = read_json(folder.training) if folder.training.exists() else {}
     return {
-        **environment(),
+        **describe_environment(),
         "verifier": trial.identity["scoring"]["verifier"],
-        "plumbing": plumbing_hashes(),
+        "plumbing": hash_plumbing(),
         "fingerprints": fingerprints,
         "seed": trial.seed,
         "attempt": {"number": run.attempt.number, "micro_batch": training.get("micro_batch")},
-        "taught": teaching_costs(trial.config, run.home),
-        "contamination": overlaps_as_json(trial.config),
+        "taught": read_teaching_costs(trial.config, run.home),
+        "contamination": encode_overlaps(trial.config),
         "started": run.started,
-        "finished": _now(),
+        "finished": _format_now(),
     }
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

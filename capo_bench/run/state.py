@@ -84,7 +84,9 @@ class StudyStatus:
         return sum(trial.entry.retries for trial in self.trials)
 
 
-def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[str, ...] | None = None) -> StudyStatus:
+def read_study_status(
+    home: Home, study: str, profile: str | None = None, ids: tuple[str, ...] | None = None
+) -> StudyStatus:
     """Return the state of a study: of the plan that was started last, or of the trials with these ids.
 
     Raises:
@@ -92,7 +94,7 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
     """
     folder = home.study(study)
     # Read these first: if the run ends after this, the ledger already contains all of its results.
-    holder, now = holder_of(folder), read_live(folder.now)
+    holder, now = find_holder(folder), read_live(folder.now)
     state = fold(Ledger(folder.ledger).read())
     wanted = state.plan if ids is None else ids
     at = _read_live_trials(now)
@@ -103,7 +105,11 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
     named = profile or state.profile
     if holder is None:
         return StudyStatus(study, named, None, trials, failure=failure)
-    seconds, left, lasted = _to_number(now.get("seconds")), now.get("seconds_left"), _count_seconds_since(state.started)
+    seconds, left, lasted = (
+        _convert_to_number(now.get("seconds")),
+        now.get("seconds_left"),
+        _count_seconds_since(state.started),
+    )
     return StudyStatus(
         name=study,
         profile=named,
@@ -111,15 +117,17 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
         trials=trials,
         seconds_left=None
         if left is None
-        else round(max(0.0, _to_number(left) - _count_seconds_since(now.get("time"))), 1),
+        else round(max(0.0, _convert_to_number(left) - _count_seconds_since(now.get("time"))), 1),
         an_hour=round(state.ended / lasted * 3600, 2) if lasted and state.ended else None,
-        tokens={who: _to_number(now.get(f"{who}_tokens")) / seconds for who in ("policy", "critic")} if seconds else {},
+        tokens={who: _convert_to_number(now.get(f"{who}_tokens")) / seconds for who in ("policy", "critic")}
+        if seconds
+        else {},
         preparing=now.get("preparing", ()),
         failure=failure,
     )
 
 
-def started_studies(home: Home) -> Iterator[str]:
+def list_started_studies(home: Home) -> Iterator[str]:
     """Yield the names of the studies that have a ledger in `home`."""
     for ledger in sorted(home.path.glob("studies/*/ledger.jsonl")):
         yield ledger.parent.name
@@ -144,7 +152,7 @@ def _find_state(home: Home, trial: str, entry: TrialEntry | None, running: bool)
     return "failed" if entry.state == "failed" else "stopped"
 
 
-def holder_of(folder: StudyFolder) -> Holder | None:
+def find_holder(folder: StudyFolder) -> Holder | None:
     """Return the process that holds the study's lock, if there is one."""
     holder = read_holder(folder.lock)
     if holder is None or holder.checked:
@@ -167,7 +175,7 @@ def _read_live_trials(now: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]
     if not isinstance(trials, dict):
         return {}
     return {
-        trial: {**fields, "seconds": round(_to_number(fields.get("seconds")) + since, 1)}
+        trial: {**fields, "seconds": round(_convert_to_number(fields.get("seconds")) + since, 1)}
         for trial, fields in trials.items()
         if isinstance(fields, dict)
     }
@@ -181,5 +189,5 @@ def _count_seconds_since(moment: object) -> float:
         return 0.0
 
 
-def _to_number(value: object) -> float:
+def _convert_to_number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.registry import did_you_mean
+from evals.registry import suggest_similar
 
 if TYPE_CHECKING:
     from capo_bench.store.home import Home
@@ -40,11 +40,11 @@ def plan_as_run(chosen: StudyChoice, home: Home) -> Plan:
         StudyErrors: The file or the arguments are invalid; lists all errors.
         RunError: The plan of the last run cannot be read.
     """
-    from capo_bench.study.last_plan import last_plan
+    from capo_bench.study.last_plan import read_last_plan
     from capo_bench.study.select import select
 
     name = _find_name(chosen.word, home)
-    plan = None if chosen.sets or name is None else last_plan(home, name, chosen.profile)
+    plan = None if chosen.sets or name is None else read_last_plan(home, name, chosen.profile)
     if plan is None or _has_changed(chosen.word, plan, home):
         return plan_of_file(chosen, home)
     return select(plan, chosen.only)
@@ -59,40 +59,40 @@ def plan_of_file(chosen: StudyChoice, home: Home) -> Plan:
     from capo_bench.study.load import load_plan
     from capo_bench.study.spec import DEFAULT_PROFILE
 
-    file = study_file(chosen.word, chosen.profile, home)
+    file = find_study_file(chosen.word, chosen.profile, home)
     return load_plan(file, chosen.profile or DEFAULT_PROFILE, chosen.sets, chosen.only)
 
 
-def study_file(word: str, profile: str | None, home: Home) -> str:
+def find_study_file(word: str, profile: str | None, home: Home) -> str:
     """Return the argument of `load_plan` for a word: a shipped study's name, a file, or the file of the last run.
 
     Raises:
         StudyErrors: There is no such study.
     """
     from capo_bench.study.errors import Place, StudyError, StudyErrors
-    from capo_bench.study.last_plan import last_plan
-    from capo_bench.study.load import shipped_studies
+    from capo_bench.study.last_plan import read_last_plan
+    from capo_bench.study.load import list_shipped_studies
 
-    if word in shipped_studies() or Path(word).exists():
+    if word in list_shipped_studies() or Path(word).exists():
         return word
-    if not _was_run(word, home):
-        names = known_studies(home)
-        rule = f"no such file, and no study of that name{did_you_mean(Path(word).stem, names)}"
+    if not _has_run(word, home):
+        names = list_known_studies(home)
+        rule = f"no such file, and no study of that name{suggest_similar(Path(word).stem, names)}"
         raise StudyErrors([StudyError(Place(word), rule, f"studies: {', '.join(names)}")])
-    plan = last_plan(home, word, profile) or last_plan(home, word)
+    plan = read_last_plan(home, word, profile) or read_last_plan(home, word)
     kept = None if plan is None else home.study(word).profile(plan.profile).study
     return word if kept is None or not kept.is_file() else str(kept)
 
 
-def known_studies(home: Home) -> list[str]:
+def list_known_studies(home: Home) -> list[str]:
     """Return the names of all studies that commands accept: those in the results folder, and the shipped ones."""
-    from capo_bench.run.state import started_studies
-    from capo_bench.study.load import shipped_studies
+    from capo_bench.run.state import list_started_studies
+    from capo_bench.study.load import list_shipped_studies
 
-    return list(dict.fromkeys([*started_studies(home), *shipped_studies()]))
+    return list(dict.fromkeys([*list_started_studies(home), *list_shipped_studies()]))
 
 
-def _was_run(name: str, home: Home) -> bool:
+def _has_run(name: str, home: Home) -> bool:
     return "/" not in name and name not in {"", ".", ".."} and home.study(name).ledger.is_file()
 
 
@@ -101,7 +101,7 @@ def _find_name(word: str, home: Home) -> str | None:
     from capo_bench.study.errors import StudyErrors
     from capo_bench.study.load import read_study
 
-    if _was_run(word, home):
+    if _has_run(word, home):
         return word
     if not Path(word).is_file():
         return None
@@ -109,11 +109,11 @@ def _find_name(word: str, home: Home) -> str | None:
         name = read_study(word).study.name
     except StudyErrors:  # building its plan reports the errors
         return None
-    return name if _was_run(name, home) else None
+    return name if _has_run(name, home) else None
 
 
 def _has_changed(word: str, plan: Plan, home: Home) -> bool:
     """Return whether a word is a file whose content differs from the content at the last run."""
-    from capo_bench.study.last_plan import last_asked
+    from capo_bench.study.last_plan import read_last_request
 
-    return Path(word).is_file() and Path(word).read_text(encoding="utf-8") != last_asked(home, plan).text
+    return Path(word).is_file() and Path(word).read_text(encoding="utf-8") != read_last_request(home, plan).text

@@ -23,21 +23,21 @@ from typing import Any, TextIO
 from pydantic import TypeAdapter
 
 from capo_bench.run.executor import Attempt
-from capo_bench.run.failures import usual_micro_batch
+from capo_bench.run.failures import find_micro_batch
 from capo_bench.run.shared_models import emit_step, ensure_judge
 from capo_bench.run.threads import fix_threads
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json
 from capo_bench.store.keyed import drop_answers
-from capo_bench.study.code import embedded_judges
+from capo_bench.study.code import find_embedded_judges
 from capo_bench.study.identity import judge_kind
 from capo_bench.study.plan import Trial
 from evals.checksums import check_file
 from evals.files import write_atomic
 from trainers import Emit
 from trainers.backbones import BACKBONES
-from trainers.checkpoints import Checkpoint, newest, sync
+from trainers.checkpoints import Checkpoint, find_newest, sync
 from trainers.methods import METHODS
-from trainers.rollouts import drop_after, stored_steps
+from trainers.rollouts import drop_after, list_stored_steps
 from trainers.run import TrainRun
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Training:
             seed=self.trial.seed,
             start=self.start,
             out=self.folder.checkpoints,
-            model=_scratch(self.folder),
+            model=_name_scratch(self.folder),
             rollouts=self.folder.rollouts,
             record=record,
             resume=self.resume,
@@ -113,7 +113,7 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
         a checkpoint was saved.
     """
     folder = home.trial(trial.id)
-    judges = {judge_kind(judge): ensure_judge(judge, home, emit) for judge in embedded_judges(trial.config)}
+    judges = {judge_kind(judge): ensure_judge(judge, home, emit) for judge in find_embedded_judges(trial.config)}
     emit({"kind": "stage", "stage": "train"})
     point = _find_resume_point(folder)
     _write_micro_batch(trial, folder, attempt, point)
@@ -123,7 +123,7 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
     finished = _train(training, emit, stop)
     if finished:
         drop_answers(folder)
-        scratch = _scratch(folder)
+        scratch = _name_scratch(folder)
         (scratch / "training_args.bin").unlink(missing_ok=True)  # a pickle written by TRL that is not used
         sync(scratch)
         scratch.rename(folder.model)  # training is done when this folder exists
@@ -136,11 +136,11 @@ def _train(training: Training, emit: Emit, stop: Callable[[], bool]) -> bool:
     backbone = BACKBONES.load(name)
     if backbone.source == "embedded" and backbone.processes == 1:
         return _train_here(training, 0, emit, stop)
-    from capo_bench.run.launch import launch, training_processes
+    from capo_bench.run.launch import describe_training_processes, launch
     from capo_bench.run.work import Work
 
     work = Work("capo_bench.run.training:train_part", training.as_json())
-    return launch(work, training_processes(name), training.folder.processes, emit, stop)
+    return launch(work, describe_training_processes(name), training.folder.processes, emit, stop)
 
 
 def train_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
@@ -169,7 +169,7 @@ def _train_here(training: Training, rank: int, emit: Emit, stop: Callable[[], bo
 def record_step(steps: TextIO, emit: Emit, record: dict[str, Any]) -> None:
     """Append a step record and its checksum to a trial's files, write them to disk, and emit the record."""
     line = json.dumps(record, default=float) + "\n"
-    with _sums(Path(steps.name)).open("a", encoding="ascii") as sums:
+    with _name_sums(Path(steps.name)).open("a", encoding="ascii") as sums:
         _write_to_disk(sums, f"{_hash_line(line)}\n")
     _write_to_disk(steps, line)
     emit_step(emit, "step", record)
@@ -198,8 +198,8 @@ def _read_step_lines(folder: TrialFolder) -> list[str]:
 
 def _find_resume_point(folder: TrialFolder) -> Checkpoint | None:
     """Return the checkpoint to resume from, if there is one, and delete all later files of an interrupted attempt."""
-    shutil.rmtree(_scratch(folder), ignore_errors=True)
-    point = newest(folder.checkpoints)
+    shutil.rmtree(_name_scratch(folder), ignore_errors=True)
+    point = find_newest(folder.checkpoints)
     if point is not None:
         drop_after(folder.rollouts, point.step)
         if flaw := _find_flaw(folder, point.step):
@@ -207,7 +207,7 @@ def _find_resume_point(folder: TrialFolder) -> Checkpoint | None:
             point = None
     if point is None:
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
-        for path in (folder.steps, _sums(folder.steps)):
+        for path in (folder.steps, _name_sums(folder.steps)):
             path.unlink(missing_ok=True)
         drop_after(folder.rollouts, 0)
         return None
@@ -217,11 +217,11 @@ def _find_resume_point(folder: TrialFolder) -> Checkpoint | None:
 
 def _find_flaw(folder: TrialFolder, steps: int) -> str:
     """Describe a damaged or missing record or rollout of the first `steps` steps; empty if there is none."""
-    sums, lines = _sums(folder.steps), _read_step_lines(folder)[:steps]
+    sums, lines = _name_sums(folder.steps), _read_step_lines(folder)[:steps]
     written = set(sums.read_text(encoding="ascii", errors="replace").split()) if sums.exists() else set[str]()
     if len(lines) < steps or any(_hash_line(line) not in written for line in lines):
         return f"{folder.steps} is not as it was written"
-    stored = stored_steps(folder.rollouts)
+    stored = list_stored_steps(folder.rollouts)
     if [*stored] != [*range(1, steps + 1)] or len({len(paths) for paths in stored.values()}) > 1:
         return f"{folder.rollouts} lacks some of the rollouts of steps 1 to {steps}"
     return ""
@@ -229,7 +229,7 @@ def _find_flaw(folder: TrialFolder, steps: int) -> str:
 
 def _write_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point: Checkpoint | None) -> None:
     """Write the micro-batch size from this step on, and after which step it changed; null: all rollouts at once."""
-    size = attempt.micro_batch or usual_micro_batch(trial.config)
+    size = attempt.micro_batch or find_micro_batch(trial.config)
     entries = read_json(folder.training)["micro_batches"] if point and folder.training.exists() else []
     kept = [entry for entry in entries if point and entry["after"] < point.step]
     if not kept or kept[-1]["micro_batch"] != size:
@@ -240,13 +240,13 @@ def _write_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, poin
 def settle(folder: TrialFolder) -> None:
     """Delete the files that only a resume of training needs; training has ended."""
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    _sums(folder.steps).unlink(missing_ok=True)
+    _name_sums(folder.steps).unlink(missing_ok=True)
 
 
-def _scratch(folder: TrialFolder) -> Path:
+def _name_scratch(folder: TrialFolder) -> Path:
     return folder.trained / ".model"
 
 
-def _sums(steps: Path) -> Path:
+def _name_sums(steps: Path) -> Path:
     """Return the file with the checksums of step records, which exists during training."""
     return steps.with_suffix(".sums")

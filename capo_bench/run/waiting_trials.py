@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from capo_bench.run.executor import Job
 from capo_bench.store.home import Home
-from capo_bench.study.identity import SharedModel, shared_models
+from capo_bench.study.identity import SharedModel, list_shared_models
 from capo_bench.study.plan import Trial
-from capo_bench.study.served import ServedCritic, pending_critic
+from capo_bench.study.served import ServedCritic, find_pending_critic
 
 Need = SharedModel | ServedCritic
 """What a trial waits for: a model until it is made, or a critic until it is served."""
@@ -26,8 +26,10 @@ class WaitingTrials:
         self._lacks: dict[str, set[Need]] = {}
         self._trials: dict[str, Trial] = {}
         for trial in trials:
-            models = [model for model in shared_models(trial.config) if not home.stage(model.kind, model.key).exists()]
-            served = pending_critic(trial, home)
+            models = [
+                model for model in list_shared_models(trial.config) if not home.stage(model.kind, model.key).exists()
+            ]
+            served = find_pending_critic(trial, home)
             self.wait(trial, [*models, *([served] if served else [])])
             for model in models:
                 self.missing.setdefault(model, []).append(trial)
@@ -44,7 +46,7 @@ class WaitingTrials:
 
     def model(self, job: Job) -> SharedModel:
         """Return the model that a job makes: the model of the job's kind that its trial needs."""
-        return next(model for model in shared_models(job.trial.config) if model.kind == job.do)
+        return next(model for model in list_shared_models(job.trial.config) if model.kind == job.do)
 
     def ready(self) -> list[Trial]:
         """Return the trials that wait for nothing; each trial is returned once."""

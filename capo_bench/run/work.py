@@ -21,8 +21,8 @@ from pkgutil import resolve_name
 from typing import Any
 
 from capo_bench.process.orphans import die_with
-from capo_bench.run.failures import cause_of
-from capo_bench.run.worker import NEW_OBJECTS, summary
+from capo_bench.run.failures import find_cause
+from capo_bench.run.worker import NEW_OBJECTS, summarize_error
 from capo_bench.store.home import read_json, write_json
 
 PARENT = "CAPO_BENCH_PARENT"
@@ -72,7 +72,8 @@ def main() -> None:
     except BaseException as error:
         traceback.print_exc()
         write_json(
-            folder / f"error-{rank}.json", {"error": summary(error), "cause": cause_of(error), "time": time.time()}
+            folder / f"error-{rank}.json",
+            {"error": summarize_error(error), "cause": find_cause(error), "time": time.time()},
         )
         # Exit without Python's shutdown, which may wait for a process group that other processes have left.
         sys.stderr.flush()

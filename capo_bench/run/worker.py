@@ -21,13 +21,13 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from capo_bench.process.contexts import kept_environment
+from capo_bench.process.contexts import keep_environment
 from capo_bench.process.interrupt import SIGNALS
 from capo_bench.process.orphans import end_group_with
 from capo_bench.run import wire
 from capo_bench.run.executor import Attempt
-from capo_bench.run.failures import advice, cause_of
-from capo_bench.run.logs import rotating
+from capo_bench.run.failures import advise, find_cause
+from capo_bench.run.logs import rotate_regularly
 from capo_bench.store.home import Home
 from capo_bench.store.lock import wait_for_lock
 from capo_bench.track.redact import redact
@@ -94,7 +94,7 @@ def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Cal
 
     try:
         with (
-            kept_environment(),  # the next job must not see changes that libraries make
+            keep_environment(),  # the next job must not see changes that libraries make
             wait_for_lock(Path(job["lock"]), stop, lambda: tell({"kind": "stage", "stage": "waiting"})) as held,
         ):
             return {"status": "done" if held and _call(job, tell, stop) else "stopped"}
@@ -106,13 +106,13 @@ def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Cal
 def _describe_failure(error: BaseException, stage: str, job: wire.Message) -> dict[str, str]:
     from trainers.config import TrialConfig
 
-    cause, reason = cause_of(error), summary(error)
+    cause, reason = find_cause(error), summarize_error(error)
     config = TrialConfig.model_validate(job["trial"]["config"])
-    hint = advice(cause, stage, config, job["attempt"]["micro_batch"])
+    hint = advise(cause, stage, config, job["attempt"]["micro_batch"])
     return {"error": f"{hint} ({reason})" if hint else reason, "cause": cause}
 
 
-def summary(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """Return the type and first line of an error, at most 300 characters, with secrets redacted."""
     lines = str(error).strip().splitlines()
     return redact(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)[:300]
@@ -138,7 +138,7 @@ def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Calla
 
 
 @contextmanager
-def output_to(log: Path) -> Iterator[None]:
+def redirect_output(log: Path) -> Iterator[None]:
     """Redirect standard output and error, including their file descriptors, to the end of a file.
 
     Raises:
@@ -174,11 +174,11 @@ def main() -> None:
     link = Link(Connection(descriptor), lost=lambda: os.killpg(0, signal.SIGKILL))
     for job in link.jobs():
         try:
-            with output_to(Path(job["log"])), rotating(Path(job["log"])):
+            with redirect_output(Path(job["log"])), rotate_regularly(Path(job["log"])):
                 sys.stderr.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {job['do']} {job['trial']['id']}\n")
                 end = run_job(job, link.emit, link.stop)
         except OSError as error:
-            end = {"status": "failed", "error": summary(error), "cause": cause_of(error)}
+            end = {"status": "failed", "error": summarize_error(error), "cause": find_cause(error)}
         link.end(end)
 
 

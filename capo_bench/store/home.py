@@ -196,10 +196,10 @@ class Home:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically, keys sorted; NaN is refused."""
-    write_atomic(path, json_bytes(value))
+    write_atomic(path, encode_json(value))
 
 
-def json_bytes(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Return what `write_json` writes."""
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
 

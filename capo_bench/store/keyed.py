@@ -12,12 +12,12 @@ from contextlib import ExitStack, contextmanager
 
 from capo_bench.store.home import Home, StageKind, TrialFolder, write_json
 from capo_bench.store.lock import wait_for_lock
-from evals.checksums import check_folder, files_below, seal
+from evals.checksums import check_folder, list_files_below, seal
 from evals.harness.folder import read_task
 
 
 @contextmanager
-def claimed(
+def claim_stages(
     home: Home, keys: Mapping[str, str], stop: Callable[[], bool], waiting: Callable[[], None]
 ) -> Iterator[bool]:
     """Hold stages, so that of the trials that share them one works and the others wait for what it leaves.
@@ -25,17 +25,17 @@ def claimed(
     All hold them in one order, so that no two trials wait for each other. `keys` are by the stage's place in a trial's
     folder. Calls `waiting` where another trial holds a stage; yields False if `stop` became true first.
     """
-    locks = sorted(home.stage_lock(kind_of(place), key) for place, key in keys.items())
+    locks = sorted(home.stage_lock(find_kind(place), key) for place, key in keys.items())
     with ExitStack() as held:
         yield all(held.enter_context(wait_for_lock(lock, stop, waiting)) for lock in locks)
 
 
-def kind_of(place: str) -> StageKind:
+def find_kind(place: str) -> StageKind:
     """Return of which kind the stage at a place of a trial's folder is."""
     return "training" if place == "training" else "completions"
 
 
-def trained_under(home: Home, folder: TrialFolder, key: str) -> bool:
+def take_trained(home: Home, folder: TrialFolder, key: str) -> bool:
     """Whether a trained model stands under a key; the trial has it then, and drops what it had begun itself.
 
     Raises:
@@ -53,7 +53,7 @@ def trained_under(home: Home, folder: TrialFolder, key: str) -> bool:
     return True
 
 
-def answered_under(home: Home, folder: TrialFolder, place: str, key: str, weights: Callable[[], str | None]) -> bool:
+def take_answered(home: Home, folder: TrialFolder, place: str, key: str, weights: Callable[[], str | None]) -> bool:
     """Whether all completions of a task stand under a key, given by a model of these weights; the trial has them then.
 
     Equal trainings on an accelerator end with weights that differ a little: their completions are not mixed.
@@ -76,8 +76,8 @@ def answered_under(home: Home, folder: TrialFolder, place: str, key: str, weight
 
 def keep(home: Home, folder: TrialFolder, place: str, key: str) -> None:
     """List the files of a stage that is whole, and move it under its key, unless something stands there."""
-    own, stage = folder.path / place, home.stage(kind_of(place), key)
-    seal(own, {path.relative_to(own).parts[0] for path in files_below(own)})
+    own, stage = folder.path / place, home.stage(find_kind(place), key)
+    seal(own, {path.relative_to(own).parts[0] for path in list_files_below(own)})
     if not stage.exists():
         stage.parent.mkdir(parents=True, exist_ok=True)
         own.rename(stage)

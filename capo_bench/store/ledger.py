@@ -70,7 +70,7 @@ class Ledger:
         """
         record = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **fields}
         try:
-            self._append_line(_line(record))
+            self._append_line(_encode_line(record))
         except OSError as error:
             raise RunError(
                 f"{self.path}: cannot record {event!r}: {error.strerror}; free space or make the folder writable, "
@@ -82,7 +82,7 @@ class Ledger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            line = _mend_end(handle) + line
+            line = _cut_torn_end(handle) + line
             written = os.write(handle, line)
             if written != len(line):
                 raise OSError(None, f"only {written} of {len(line)} bytes were written, the disk is probably full")
@@ -91,7 +91,7 @@ class Ledger:
             os.close(handle)
 
 
-def _mend_end(handle: int) -> bytes:
+def _cut_torn_end(handle: int) -> bytes:
     """Cut off a torn last line; return what the next has to begin with."""
     data = os.pread(handle, os.fstat(handle).st_size, 0)
     start = data.rfind(b"\n") + 1
@@ -101,7 +101,7 @@ def _mend_end(handle: int) -> bytes:
     return b""
 
 
-def _line(record: Record) -> bytes:
+def _encode_line(record: Record) -> bytes:
     text = json.dumps(record, ensure_ascii=False, allow_nan=False)
     check = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
     return f'{text[:-1]}, "check": "{check}"}}\n'.encode()
@@ -111,7 +111,7 @@ def _parse(line: bytes) -> Record | None:
     try:
         record = json.loads(line)
         record.pop("check")
-        whole = line == _line(record)[:-1] and isinstance(record["event"], str)
+        whole = line == _encode_line(record)[:-1] and isinstance(record["event"], str)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if whole else None
@@ -174,7 +174,7 @@ def fold(records: Iterable[Record]) -> StudyState:
         elif event == "study_finished":
             state.finished = record
         elif event in _TRIAL_EVENTS and isinstance(trial, str):
-            entry = state.trials[trial] = _entry(_TRIAL_EVENTS[event], record, state.trials.get(trial))
+            entry = state.trials[trial] = _build_entry(_TRIAL_EVENTS[event], record, state.trials.get(trial))
             state.ended += entry.state == "done"
             if entry.state in ("failed", "retried"):
                 state.failure, state.failed = trial, entry
@@ -184,7 +184,7 @@ def fold(records: Iterable[Record]) -> StudyState:
 _TRIAL_EVENTS: dict[str, TrialState] = {f"trial_{state}": state for state in get_args(TrialState)}
 
 
-def _entry(state: TrialState, record: Record, before: TrialEntry | None) -> TrialEntry:
+def _build_entry(state: TrialState, record: Record, before: TrialEntry | None) -> TrialEntry:
     before = before or TrialEntry("stopped")
     again = state == "started" and before.state == "retried"
     return TrialEntry(

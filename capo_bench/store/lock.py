@@ -37,7 +37,7 @@ class Holder:
 
 
 @contextmanager
-def study_lock(path: Path, what: str = "study") -> Iterator[None]:
+def hold_lock(path: Path, what: str = "study") -> Iterator[None]:
     """Hold the lock file `path` for one run of a study, or of `what` else lies in its folder.
 
     Raises:
@@ -47,7 +47,7 @@ def study_lock(path: Path, what: str = "study") -> Iterator[None]:
     end = time.monotonic() + _PATIENCE_SECONDS
     with wait_for_lock(path, lambda: time.monotonic() > end, lambda: None) as held:
         if not held:
-            raise StudyLockedError(_refusal(path, what))
+            raise StudyLockedError(_build_refusal(path, what))
         since = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             path.write_text(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}), encoding="utf-8")
@@ -77,7 +77,7 @@ def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], No
         while not held and not stop():
             time.sleep(0.1)
             held = _try_lock(handle)
-        if held and not _still_there(path, handle):  # its folder was deleted: others lock the file that is there now
+        if held and not _is_still_there(path, handle):  # its folder was deleted: others lock the file that is there now
             with wait_for_lock(path, stop, waiting) as held:
                 yield held
             return
@@ -91,7 +91,7 @@ def read_holder(path: Path) -> Holder | None:
 
     The pid is 0 if somebody holds the lock and the file does not say who.
     """
-    held = locked(path)
+    held = is_locked(path)
     try:
         record = json.loads(path.read_bytes())
         return Holder(int(record["pid"]), str(record["host"]), str(record["since"]), held)
@@ -99,7 +99,7 @@ def read_holder(path: Path) -> Holder | None:
         return Holder(0, "", "", True) if held else None
 
 
-def locked(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a live process holds the lock file `path`."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -127,14 +127,14 @@ def _try_lock(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
     return True
 
 
-def _still_there(path: Path, handle: int) -> bool:
+def _is_still_there(path: Path, handle: int) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:
         return False
 
 
-def _refusal(path: Path, what: str) -> str:
+def _build_refusal(path: Path, what: str) -> str:
     holder = read_holder(path)
     pid = 0 if holder is None else holder.pid
     way_out = f"wait for it, or stop it with: kill -INT {pid}" if pid else "wait for it to end"

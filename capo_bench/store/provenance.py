@@ -19,17 +19,17 @@ PACKAGES = (
 
 
 @cache
-def environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """Return commit, packages and machine, as plain values; what cannot be known is None."""
     return {
-        "git": _git(Path(__file__).parent),
+        "git": _describe_git(Path(__file__).parent),
         "python": platform.python_version(),
-        "packages": {name: version_of(name) for name in PACKAGES},
-        "hardware": _hardware(),
+        "packages": {name: find_version(name) for name in PACKAGES},
+        "hardware": _describe_hardware(),
     }
 
 
-def _git(folder: Path) -> dict[str, Any]:
+def _describe_git(folder: Path) -> dict[str, Any]:
     """Return commit and dirtiness of the code in `folder`, None where git does not track it.
 
     An installed package may lie in somebody else's checkout (a virtual environment there): that commit says nothing.
@@ -55,7 +55,7 @@ def _run(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def version_of(name: str) -> str | None:
+def find_version(name: str) -> str | None:
     """Return the version of an installed package; None if it is not installed."""
     try:
         return version(name)
@@ -63,17 +63,17 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def _hardware() -> dict[str, Any]:
+def _describe_hardware() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_model(),
+        "cpu": _find_cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "gpus": _gpus(),
+        "gpus": _list_gpus(),
     }
 
 
-def _cpu_model() -> str | None:
+def _find_cpu_model() -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -81,7 +81,7 @@ def _cpu_model() -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
-def _gpus() -> list[str]:
+def _list_gpus() -> list[str]:
     import torch
 
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

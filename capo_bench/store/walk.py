@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from capo_bench.store.home import Home, StageKind
-from capo_bench.store.keyed import kind_of
-from evals.checksums import SUMS, file_sum, files_below, listed
+from capo_bench.store.keyed import find_kind
+from evals.checksums import SUMS, hash_file, list_files_below, read_listed
 
 ABSENT = "(absent)"
 
@@ -20,7 +20,7 @@ UNLISTED = ("trial.log", "lock")
 """What a trial's process printed, and what it held, in its own folder: nothing is read from them."""
 
 
-def shared_keys(identity: Mapping[str, Any]) -> dict[StageKind, str]:
+def find_shared_keys(identity: Mapping[str, Any]) -> dict[StageKind, str]:
     """Return the keys of the models that trials share which a trial's identity names, by their kinds."""
     training = identity["training"]
     parts: dict[StageKind, str] = {"cold_start": "key", "critic": "embedded", "prm": "embedded"}
@@ -28,16 +28,16 @@ def shared_keys(identity: Mapping[str, Any]) -> dict[StageKind, str]:
     return {kind: key for kind, key in keys.items() if key}
 
 
-def stages_of(home: Home, identity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Path]:
+def list_stages(home: Home, identity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Path]:
     """Return the folders of all stages that a trial rests on, whether they are there or not.
 
     `keys` are those of its own stages, by their places in it.
     """
-    own = [home.stage(kind_of(place), key) for place, key in keys.items()]
-    return own + [home.stage(kind, key) for kind, key in shared_keys(identity).items()]
+    own = [home.stage(find_kind(place), key) for place, key in keys.items()]
+    return own + [home.stage(kind, key) for kind, key in find_shared_keys(identity).items()]
 
 
-def reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+def list_reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> list[Path]:
     """Return the folders that are there of finished trials, and of stages; trials are given by id and identity."""
     folders = dict[Path, None]()
     for trial, identity in identities.items():
@@ -45,7 +45,7 @@ def reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> list[Pat
         if folder.done:
             folders[folder.path] = None
         keys = folder.keys() if folder.done else {}
-        folders |= dict.fromkeys(stages_of(home, identity, keys))
+        folders |= dict.fromkeys(list_stages(home, identity, keys))
     return [folder for folder in folders if folder.is_dir()]
 
 
@@ -70,7 +70,7 @@ def read_sums(folder: Path, *, whole: bool = True) -> Iterator[FileSum]:
         yield FileSum(folder / SUMS, ABSENT, "the checksums of a finished stage")
     for path in lists:
         try:
-            sums = listed(path.parent)
+            sums = read_listed(path.parent)
         except (OSError, ValueError) as error:
             yield FileSum(path, "cannot be read or makes no sense", str(error))
             continue
@@ -78,7 +78,7 @@ def read_sums(folder: Path, *, whole: bool = True) -> Iterator[FileSum]:
             file = path.parent / name
             seen.add(file)
             freed = name.startswith("model/") and not (path.parent / "model").exists()
-            yield FileSum(file, file_sum(file) if file.is_file() else ABSENT, value, freed)
-    for file in files_below(folder) if whole else ():
+            yield FileSum(file, hash_file(file) if file.is_file() else ABSENT, value, freed)
+    for file in list_files_below(folder) if whole else ():
         if file not in seen and not file.relative_to(folder).as_posix().startswith(UNLISTED):
             yield FileSum(file, "is there", f"not listed in {SUMS}")

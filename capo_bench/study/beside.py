@@ -1,7 +1,7 @@
 """Models that training loads in addition to the policy: a critic on the same GPUs, or a process reward model.
 
 Embedded models are excluded, because they are too small to matter. Critics that are served on their own GPUs are also
-excluded (`served_weights`).
+excluded (`find_served_weights`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from capo_bench.study.served import ServedCritic, served_by
+from capo_bench.study.served import ServedCritic, find_served_by
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 from trainers.critics.base import CriticParams
-from trainers.critics.local import LocalParams, VllmParams, parameters_in
+from trainers.critics.local import LocalParams, VllmParams, count_parameters
 from trainers.methods import METHODS
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -43,45 +43,45 @@ class Beside:
         return self.weights if self.share is None else self.share * gpu
 
 
-def models_beside(config: TrialConfig) -> list[Beside]:
+def list_models_beside(config: TrialConfig) -> list[Beside]:
     """Return the models that a trial with these settings loads beside the policy."""
     uses, prm = METHODS.get(config.method).uses, config.prm
     models = list(_list_critics(config)) if "critic" in uses else []
     if "prm" in uses and prm.taught is None:
-        count = parameters(prm.model, prm.revision) or prm.parameters
+        count = count_model_parameters(prm.model, prm.revision) or prm.parameters
         models.append(Beside("PRM", prm.model, prm.revision, _count_bytes(count, prm.dtype)))
     return models
 
 
 def _list_critics(config: TrialConfig) -> Iterator[Beside]:
     critic, backbone = config.critic, BACKBONES.load(config.backbone)
-    served = served_by(critic)
+    served = find_served_by(critic)
     if served is not None and served.embedded is None and served.serve.gpus == 0:
-        yield replace(served_weights(critic, served), share=served.serve.gpu_memory_utilization)
+        yield replace(find_served_weights(critic, served), share=served.serve.gpu_memory_utilization)
     if not isinstance(critic, LocalParams) or critic.embedded_critic is not None:
         return
     share = critic.gpu_memory_utilization if isinstance(critic, VllmParams) else None
     if not critic.asks_policy:
-        count = parameters(critic.model, critic.revision) or critic.parameters
+        count = count_model_parameters(critic.model, critic.revision) or critic.parameters
         yield Beside("critic", critic.model, critic.revision, _count_bytes(count, critic.dtype), share)
     elif backbone.model is not None:
         count = backbone.planned.parameters if backbone.planned else None
         yield Beside("critic", backbone.model, backbone.revision, _count_bytes(count, critic.dtype), share)
 
 
-def served_weights(critic: CriticParams, served: ServedCritic) -> Beside:
+def find_served_weights(critic: CriticParams, served: ServedCritic) -> Beside:
     """Return the model that a critic's server loads."""
     serve = served.serve
-    count = parameters(served.model, serve.revision) or getattr(critic, "parameters", None)
+    count = count_model_parameters(served.model, serve.revision) or getattr(critic, "parameters", None)
     # vLLM chooses a type with two bytes.
     dtype = "bfloat16" if serve.dtype == "auto" else serve.dtype
     return Beside("critic", served.model, serve.revision, _count_bytes(count, dtype))
 
 
-def parameters(model: str, revision: str | None) -> int | None:
+def count_model_parameters(model: str, revision: str | None) -> int | None:
     """Return the number of parameters, from files in a folder or the hub's cache; None if there are no such files."""
     folder = Path(model) if Path(model).is_dir() else _find_cached(model, revision)
-    return parameters_in(folder) if folder is not None and _is_complete(folder) else None
+    return count_parameters(folder) if folder is not None and _is_complete(folder) else None
 
 
 def _find_cached(model: str, revision: str | None) -> Path | None:

@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
-from capo_bench.study.data import unfit_start
-from capo_bench.study.errors import StudyError, shown
-from capo_bench.study.expand import Draft, Sources, drafts, excluded
-from capo_bench.study.keys import dotted_keys, suggestion
+from capo_bench.study.data import check_start
+from capo_bench.study.errors import StudyError, format_value
+from capo_bench.study.expand import Draft, Sources, build_drafts, is_excluded
+from capo_bench.study.keys import list_dotted_keys, suggest_key
 from capo_bench.study.plan import Plan, Variant
 from capo_bench.study.resolve import Base
 from capo_bench.study.spec import Sweep
@@ -18,8 +18,8 @@ from evals.coins.problems import LIMIT, draw, read
 from evals.coins.pupil import Misconception, Pupil
 from evals.config import EvaluationConfig
 from evals.metrics import SAMPLED, split_at_k
-from evals.tasks.identity import task_draws
-from evals.tasks.named import benchmark_of
+from evals.tasks.identity import find_task_draws
+from evals.tasks.named import find_benchmark
 from trainers.backbones import BACKBONES
 from trainers.budget import WEIGHED
 from trainers.config import ColdStartConfig, TrialConfig
@@ -27,7 +27,7 @@ from trainers.methods import METHODS
 from trainers.prm.config import TAUGHT_ON
 
 
-def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
+def check_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
     """Yield the errors within matrix, zip and exclude."""
     for key in sweep.matrix.keys() & sweep.zip.keys():
         rule = f"key {key!r} is in matrix and in zip; a key is swept in one of them"
@@ -35,7 +35,7 @@ def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
     for key, values in sweep.matrix.items():
         for index, value in enumerate(values):
             if value in values[:index]:
-                rule = f"matrix.{key} has {shown(value)} twice"
+                rule = f"matrix.{key} has {format_value(value)} twice"
                 yield StudyError(sources.at("matrix", key, index).place(), rule, "remove one")
     yield from _check_exclude(sweep, sources)
 
@@ -43,17 +43,18 @@ def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
 def _check_exclude(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
     if not sweep.exclude:
         return
-    rows = [draft.settings for draft in drafts(sweep.model_copy(update={"exclude": [], "include": []}), sources)]
+    rows = [draft.settings for draft in build_drafts(sweep.model_copy(update={"exclude": [], "include": []}), sources)]
     for index, entry in enumerate(sweep.exclude):
-        if not any(excluded(row, entry) for row in rows):
-            rule = f"exclude entry {shown(entry)} removes nothing: no combination of matrix and zip has these values"
+        if not any(is_excluded(row, entry) for row in rows):
+            shown = format_value(entry)
+            rule = f"exclude entry {shown} removes nothing: no combination of matrix and zip has these values"
             yield StudyError(sources.at("exclude", index).place(), rule, "correct its keys or values, or remove it")
-    if all(any(excluded(row, entry) for entry in sweep.exclude) for row in rows):
-        rule = f"exclude {shown(sweep.exclude)} removes all {len(rows)} combinations of matrix and zip"
+    if all(any(is_excluded(row, entry) for entry in sweep.exclude) for row in rows):
+        rule = f"exclude {format_value(sweep.exclude)} removes all {len(rows)} combinations of matrix and zip"
         yield StudyError(sources.at("exclude").place(), rule, "leave at least one")
 
 
-def bad_names(sweep: Sweep, sources: Sources, drafts: Sequence[Draft]) -> Iterator[StudyError]:
+def check_names(sweep: Sweep, sources: Sources, drafts: Sequence[Draft]) -> Iterator[StudyError]:
     """Yield an error for each duplicate variant name, and if baseline or start is not a variant."""
     names = [draft.name for draft in drafts]
     for index, item in enumerate(sweep.include):
@@ -62,19 +63,19 @@ def bad_names(sweep: Sweep, sources: Sources, drafts: Sequence[Draft]) -> Iterat
             yield StudyError(sources.at("include", index, "name").place(), rule, "rename the one in include")
     for role, name in (("baseline", sweep.baseline), ("start", sweep.start)):
         if name is not None and name not in names:
-            way_out = suggestion(name, names).replace("known keys", "variants")
+            way_out = suggest_key(name, names).replace("known keys", "variants")
             yield StudyError(sources.at(role).place(), f"{role} {name!r} is not a variant of the study", way_out)
 
 
-def bad_counterparts(
+def check_counterparts(
     sweep: Sweep, sources: Sources, variants: Sequence[Variant], drafts: Mapping[str, Draft]
 ) -> Iterator[StudyError]:
     """Yield an error for each unknown key in `within`, and for each variant that `within` leaves without a baseline."""
-    keys = dotted_keys(TrialConfig)
+    keys = list_dotted_keys(TrialConfig)
     for index, key in enumerate(sweep.within):
         if key not in keys:
             place = sources.at("within", index).place()
-            yield StudyError(place, f"within: unknown key {key!r}", suggestion(key, keys))
+            yield StudyError(place, f"within: unknown key {key!r}", suggest_key(key, keys))
     if any(key not in keys for key in sweep.within):
         return
     plan = Plan("", "", "", "", sweep.baseline, sweep.start, (), tuple(variants), (), tuple(sweep.within))
@@ -85,7 +86,7 @@ def bad_counterparts(
             yield StudyError(drafts[variant.name].source.place(), rule, "add that variant, or remove within")
 
 
-def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> Iterator[StudyError]:
+def check_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> Iterator[StudyError]:
     """Yield an error for each metric of a task that a variant is not evaluated on."""
     for index, metric in enumerate(sweep.metrics):
         task = metric.partition("/")[0]
@@ -93,7 +94,7 @@ def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> 
         if lacking:
             place = sources.at("metrics", index).place()
             rule = f"metric {metric!r}: task {task!r} is not in evaluation.tasks of variant {lacking[0].name!r}"
-            hint = suggestion(task, lacking[0].config.evaluation.tasks).replace("known keys", "tasks")
+            hint = suggest_key(task, lacking[0].config.evaluation.tasks).replace("known keys", "tasks")
             yield StudyError(place, rule, hint)
         elif (flaw := _find_undefined(metric, variants)) is not None:
             place = sources.at("metrics", index).place()
@@ -105,7 +106,7 @@ def _find_undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str]
     task, _, name = metric.partition("/")
     prefix, k = split_at_k(name)
     for evaluation in (variant.config.evaluation for variant in variants):
-        samples = task_draws(task).samples if evaluation.samples is None else evaluation.samples
+        samples = find_task_draws(task).samples if evaluation.samples is None else evaluation.samples
         if (k or name.startswith(SAMPLED)) and not samples:
             return f"no answers of {task!r} are sampled", "set evaluation.samples, as in 8, or take accuracy"
         if k > samples or (prefix == "avg_at_" and k != samples):
@@ -118,7 +119,7 @@ def _find_undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str]
     return None
 
 
-def bad_measurements(
+def check_measurements(
     variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base, baseline: str
 ) -> Iterator[StudyError]:
     """Yield an error for each variant that is evaluated in another way than the baseline, and so is not comparable."""
@@ -135,7 +136,7 @@ def bad_measurements(
                 yield StudyError(place, rule, way_out)
 
 
-def bad_settings(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+def check_settings(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield an error for each combination of settings of a variant that is not valid."""
     for variant in variants:
         for check in _CHECKS:
@@ -176,7 +177,7 @@ def _is_followed(rule: Misconception) -> bool:
 
 def _check_critic(config: TrialConfig) -> _Flaws:
     """Yield errors for a critic that cannot judge the steps of the training problems."""
-    critic, trained = config.critic, benchmark_of(config.benchmark)
+    critic, trained = config.critic, find_benchmark(config.benchmark)
     if "critic" not in METHODS.get(config.method).uses:
         return
     if (critic.asks_checker or critic.embedded_critic is not None) and not trained.checks_steps:
@@ -208,7 +209,7 @@ def _check_prm(config: TrialConfig) -> _Flaws:
     """Yield an error if the embedded process reward model is used on problems that it was not trained on."""
     used = "prm" in METHODS.get(config.method).uses and config.prm.taught is not None
     if used and config.benchmark != TAUGHT_ON:
-        name = benchmark_of(config.benchmark).name
+        name = find_benchmark(config.benchmark).name
         rule = f"prm.model {config.prm.model!r} is taught on {TAUGHT_ON}, and benchmark {name!r} is another"
         yield "prm", rule, f"set prm.model to a folder or a repository id, or train on {TAUGHT_ON}"
 
@@ -248,10 +249,10 @@ def _check_division(config: TrialConfig) -> _Flaws:
         )
 
 
-_CHECKS = (unfit_start, _check_misconceptions, _check_critic, _check_prm, _check_budget, _check_division)
+_CHECKS = (check_start, _check_misconceptions, _check_critic, _check_prm, _check_budget, _check_division)
 
 
-def duplicates(groups: Mapping[str, Sequence[Variant]], drafts: Mapping[str, Draft]) -> Iterator[StudyError]:
+def check_duplicates(groups: Mapping[str, Sequence[Variant]], drafts: Mapping[str, Draft]) -> Iterator[StudyError]:
     """Yield an error for each group of variants that are the same trial; `groups` are variants by trial id."""
     alike = {tuple(variant.name for variant in group): group for group in groups.values()}
     for names, group in alike.items():

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from functools import cache
 
 from evals.benchmarks import BENCHMARKS
-from evals.definitions import DefinitionError, closure
+from evals.definitions import DefinitionError, find_closure
 from evals.models.open import BACKENDS
-from evals.tasks.identity import task_checker
+from evals.tasks.identity import find_task_checker
 from evals.tasks.row_settings import DEMONSTRATIONS
 from trainers.config import ColdStart, ColdStartConfig, TrialConfig
 from trainers.credit.normalization import NORMALIZATIONS
@@ -28,8 +28,8 @@ Roots = dict[str, str]
 Judge = EmbeddedCriticConfig | EmbeddedPrmConfig
 """An embedded critic or process reward model."""
 
-_NAMED = "evals.tasks.training_sets:named_problems"
-_NAMED_DEMONSTRATIONS = "evals.tasks.demonstrations:named_demonstrations"
+_NAMED = "evals.tasks.training_sets:load_named_problems"
+_NAMED_DEMONSTRATIONS = "evals.tasks.demonstrations:load_named_demonstrations"
 _VERIFIER: Roots = {"verifier": "evals.verify.verifier:Verifier", "verifier's worker": "evals.verify.worker:main"}
 _MEASURED = (
     *("accuracy", "known_right", "accuracy_norm", "wrong_step_rate", "flawed_right"),
@@ -80,7 +80,7 @@ def import_parts(config: TrialConfig) -> None:
         BENCHMARKS.get(config.benchmark)
 
 
-def cold_start_roots(settings: ColdStart) -> Roots:
+def list_cold_start_roots(settings: ColdStart) -> Roots:
     """Return the definitions that determine a supervised model: its training, and the reader of its demonstrations."""
     if isinstance(settings, ColdStartConfig):
         drawn = {"cold start": "trainers.cold_start:train_drawn"}
@@ -90,7 +90,7 @@ def cold_start_roots(settings: ColdStart) -> Roots:
     return {"cold start": "trainers.cold_start:train_named", "demonstrations": read}
 
 
-def training_roots(config: TrialConfig) -> Roots:
+def list_training_roots(config: TrialConfig) -> Roots:
     """Return the definitions that determine a trained model; for a method without training, only those of the problems.
 
     The definitions of the cold start are not included.
@@ -112,31 +112,31 @@ def training_roots(config: TrialConfig) -> Roots:
     return roots
 
 
-def generation_roots(config: TrialConfig) -> Roots:
+def list_generation_roots(config: TrialConfig) -> Roots:
     """Return the definitions that determine the completions of a model, except the functions of each task."""
     return {
         "asking": "evals.harness.generate:generate",
-        "task settings": "evals.harness.asking:as_wanted",
+        "task settings": "evals.harness.asking:apply_settings",
         "tasks": "evals.harness.tasks:load_tasks",
         "backend": BACKENDS[config.evaluation.backend],
     }
 
 
-def scoring_roots(config: TrialConfig) -> Roots:
+def list_scoring_roots(config: TrialConfig) -> Roots:
     """Return the definitions that determine the scores of completions."""
-    checkers = {checker for name in config.evaluation.tasks if (checker := task_checker(name))}
+    checkers = {checker for name in config.evaluation.tasks if (checker := find_task_checker(name))}
     return {
         **_VERIFIER,
         "verdicts": "evals.harness.score:judge",
-        "choices": "evals.harness.score:chosen",
-        "steps": "trainers.credit.segment:step_texts",
+        "choices": "evals.harness.score:choose_option",
+        "steps": "trainers.credit.segment:list_step_texts",
         "segmenter": SEGMENTERS.target(config.evaluation.segmenter),
         **{f"metric {name}": f"evals.metrics:{name}" for name in _MEASURED},
         **{f"checker {name}": BENCHMARKS.target(name) for name in sorted(checkers)},
     }
 
 
-def hashes(roots: Mapping[str, str]) -> dict[str, str]:
+def hash_roots(roots: Mapping[str, str]) -> dict[str, str]:
     """Return the hash of each root together with all definitions that it reaches.
 
     Raises:
@@ -145,27 +145,27 @@ def hashes(roots: Mapping[str, str]) -> dict[str, str]:
     by_role = {}
     for role, target in roots.items():
         try:
-            by_role[role] = closure(target).hash
+            by_role[role] = find_closure(target).hash
         except DefinitionError as error:
             raise PartError(role, error.rule, error.way_out) from error
     return by_role
 
 
-def definitions_of(config: TrialConfig) -> dict[str, dict[str, str]]:
+def list_definitions(config: TrialConfig) -> dict[str, dict[str, str]]:
     """Return each definition that determines a trial, by stage, with its own hash, for comparison by people."""
-    shared = cold_start_roots(config.supervised) if config.supervised else {}
-    for judge in embedded_judges(config):
+    shared = list_cold_start_roots(config.supervised) if config.supervised else {}
+    for judge in find_embedded_judges(config):
         shared |= judge_roots(judge)
     stages = {
         "shared": shared,
-        "training": training_roots(config),
-        "generation": generation_roots(config),
-        "scoring": scoring_roots(config),
+        "training": list_training_roots(config),
+        "generation": list_generation_roots(config),
+        "scoring": list_scoring_roots(config),
     }
     return {stage: _merge_definitions(tuple(sorted({*roots.values()}))) for stage, roots in stages.items()}
 
 
-def embedded_judges(config: TrialConfig) -> list[Judge]:
+def find_embedded_judges(config: TrialConfig) -> list[Judge]:
     """Return the embedded critic or process reward model that the method uses."""
     uses = METHODS.get(config.method).uses
     used = (config.critic.embedded_critic if "critic" in uses else None, config.prm.taught if "prm" in uses else None)
@@ -192,4 +192,4 @@ def _choose_segmenter(config: TrialConfig) -> str:
 
 @cache
 def _merge_definitions(targets: tuple[str, ...]) -> dict[str, str]:
-    return {name: own for target in targets for name, own in closure(target).definitions.items()}
+    return {name: own for target in targets for name, own in find_closure(target).definitions.items()}

@@ -43,7 +43,7 @@ class Overlap:
     unchecked: str | None = None
 
 
-def overlaps(config: TrialConfig) -> list[Overlap]:
+def find_trial_overlaps(config: TrialConfig) -> list[Overlap]:
     """Return the overlap of a trial's training rows with each of its tasks; empty if its problems are generated."""
     return [
         overlap
@@ -52,16 +52,18 @@ def overlaps(config: TrialConfig) -> list[Overlap]:
     ]
 
 
-def overlaps_as_json(config: TrialConfig) -> list[dict[str, Any]]:
-    """Return `overlaps` as plain data, for a trial's provenance."""
-    return [{**asdict(overlap), "examples": [*overlap.examples], "words": LENGTH} for overlap in overlaps(config)]
+def encode_overlaps(config: TrialConfig) -> list[dict[str, Any]]:
+    """Return `find_trial_overlaps` as plain data, for a trial's provenance."""
+    return [
+        {**asdict(overlap), "examples": [*overlap.examples], "words": LENGTH} for overlap in find_trial_overlaps(config)
+    ]
 
 
-def contamination_lines(plan: Plan) -> list[str]:
+def describe_contamination(plan: Plan) -> list[str]:
     """Return one line of text for each set of training rows in a plan, with its overlap with the tasks."""
     distinct: dict[Overlap, None] = {}
     for config in {trial.variant: trial.config for trial in plan.trials}.values():
-        distinct.update(dict.fromkeys(overlaps(config)))
+        distinct.update(dict.fromkeys(find_trial_overlaps(config)))
     by_rows: dict[str, list[Overlap]] = {}
     for overlap in distinct:
         by_rows.setdefault(overlap.rows, []).append(overlap)

@@ -9,9 +9,9 @@ from capo_bench.study.expand import Draft
 from capo_bench.study.plan import Variant
 from capo_bench.study.resolve import Base
 from evals.tasks.demonstrations import DemonstrationSet
-from evals.tasks.named import benchmark_of, demonstrations_of
+from evals.tasks.named import find_benchmark, find_demonstrations
 from evals.tasks.rows import MOST_TOLD, DataErrors
-from evals.tasks.training_sets import TrainingSet, named_problems
+from evals.tasks.training_sets import TrainingSet, load_named_problems
 from trainers.backbones import BACKBONES
 from trainers.config import DRAWN_TASKS, ColdStartConfig, TrialConfig
 from trainers.methods import METHODS
@@ -20,7 +20,7 @@ from trainers.teaching import SftConfig
 Rows = TrainingSet | DemonstrationSet
 
 
-def bad_rows(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+def check_row_files(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield the errors in row files that a study names, with the line in the study and the line in the file."""
     for variant in variants:
         for path, rows in list_rows(variant.config):
@@ -53,14 +53,14 @@ def check_rows(configs: Sequence[TrialConfig]) -> None:
 
 def list_rows(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
     """Yield the rows that a trial's settings name, with the path of the setting that names them."""
-    benchmark = benchmark_of(config.benchmark)
+    benchmark = find_benchmark(config.benchmark)
     if isinstance(benchmark, TrainingSet):
         yield ("benchmark",), benchmark
     if isinstance(config.supervised, SftConfig):
-        yield ("cold_start", "demonstrations"), demonstrations_of(config.supervised.demonstrations)
+        yield ("cold_start", "demonstrations"), find_demonstrations(config.supervised.demonstrations)
     for name in config.evaluation.tasks:
         if name in config.evaluation.rows:
-            yield ("evaluation", "rows", name), named_problems(config.evaluation.rows[name])
+            yield ("evaluation", "rows", name), load_named_problems(config.evaluation.rows[name])
 
 
 def list_used_rows(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
@@ -78,7 +78,7 @@ def _split_flaws(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield f"{len(flaws) - MOST_TOLD:,} more errors", "mend the first ones first"
 
 
-def unfit_start(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
+def check_start(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
     """Yield conflicts of the supervised training with the backbone or the method: setting, rule, way out."""
     backbone, start, name = BACKBONES.load(config.backbone), config.supervised, f"backbone {config.backbone!r}"
     if backbone.source == "embedded":

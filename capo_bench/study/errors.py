@@ -51,7 +51,7 @@ class StudyErrors(RunError):  # noqa: N818 - it carries many errors, each a Stud
         return "\n".join(str(item) for item in self.items)
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value as text for an error message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

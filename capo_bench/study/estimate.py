@@ -24,14 +24,14 @@ from capo_bench.study.gpu_time import (
     GpuCosts,
     Machine,
     PendingTrial,
-    gpu_costs,
+    count_step_tokens,
+    estimate_gpu_costs,
+    estimate_trial_time,
     judge_size,
-    step_tokens,
-    trial_time,
 )
-from capo_bench.study.identity import SharedKind, SharedModel, shared_models, training_key
+from capo_bench.study.identity import SharedKind, SharedModel, hash_training, list_shared_models
 from capo_bench.study.plan import Plan, Trial
-from evals.tasks.identity import task_draws
+from evals.tasks.identity import find_task_draws
 from trainers.backbones import BACKBONES
 from trainers.budget import WEIGHED, Meter
 from trainers.config import TrialConfig
@@ -126,7 +126,7 @@ class PlanEstimate:
 
     @property
     def calls_known(self) -> str:
-        """Accuracy of `critic_calls`, which depends on budgets: ``exactly``, ``about`` or ``at most``."""
+        """Accuracy of `count_critic_calls`, which depends on budgets: ``exactly``, ``about`` or ``at most``."""
         if any(bound.steps is None for bound in self.bounded):
             return "at most"
         return "about" if self.bounded else "exactly"
@@ -153,11 +153,11 @@ def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
     machine = plan.machine
     bounded = _find_bounded(plan, _average(plan, costs, "steps"))
     steps = {bound.variant: bound.steps for bound in bounded}
-    trained = {trial.id for trial in left if home is not None and training_done(home, trial)}
+    trained = {trial.id for trial in left if home is not None and is_training_done(home, trial)}
     guesses = [
-        evaluation_seconds(trial.config, machine)
+        estimate_evaluation_seconds(trial.config, machine)
         if trial.id in trained
-        else means.get(trial.variant, trial_seconds(trial.config, machine))
+        else means.get(trial.variant, estimate_trial_seconds(trial.config, machine))
         for trial in left
     ]
     preparations = _list_preparations(plan, home)
@@ -170,15 +170,15 @@ def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
         measured=sum(trial.variant in means for trial in left if trial.id not in trained),
         unknown=guesses.count(None),
         seconds=sum(guess for guess in [*guesses, *needed] if guess is not None),
-        critic_calls=sum(critic_calls(trial.config, steps.get(trial.variant)) for trial in plan.trials),
+        critic_calls=sum(count_critic_calls(trial.config, steps.get(trial.variant)) for trial in plan.trials),
         bounded=tuple(bounded),
         preparations=tuple(preparations),
         waits=tuple(
-            (guess, tuple(models.index(model) for model in shared_models(trial.config)))
+            (guess, tuple(models.index(model) for model in list_shared_models(trial.config)))
             for trial, guess in zip(left, guesses, strict=True)
             if guess is not None
         ),
-        gpu=gpu_costs(
+        gpu=estimate_gpu_costs(
             machine,
             [
                 PendingTrial(trial.config, guess, _count_steps_left(trial, steps) if trial.id not in trained else 0)
@@ -196,7 +196,7 @@ def _count_steps_left(trial: Trial, bounded: Mapping[str, int | None]) -> int:
     return bounded.get(trial.variant) or trial.config.train.steps
 
 
-def critic_calls(config: TrialConfig, steps: int | None = None) -> int:
+def count_critic_calls(config: TrialConfig, steps: int | None = None) -> int:
     """Return the number of critiques of a trial: steps × prompts × group × critiques, or one per rollout for a PRM.
 
     `steps` defaults to `train.steps`.
@@ -206,7 +206,7 @@ def critic_calls(config: TrialConfig, steps: int | None = None) -> int:
     return (steps or config.train.steps) * _count_rollouts(config) * each
 
 
-def allowed_steps(config: TrialConfig, machine: Machine = MACHINE) -> int | None:
+def count_allowed_steps(config: TrialConfig, machine: Machine = MACHINE) -> int | None:
     """Return the number of training steps that the budget allows, at most `train.steps`.
 
     None if the budget limits an unknown quantity: the tokens of a critic of unknown size.
@@ -235,19 +235,23 @@ def _estimate_spending(config: TrialConfig, unit: str, machine: Machine) -> floa
         "policy_prompt_tokens": _count_rollouts(config) * TOKENS_PER_PROMPT,
         "policy_prefill_tokens": _count_rollouts(config) * TOKENS_PER_PROMPT,
         "value_tokens": _count_continuations(config) * TOKENS_PER_CONTINUATION,
-        "critic_tokens": embedded * critic_calls(config, 1) * TOKENS_PER_CRITIQUE,
+        "critic_tokens": embedded * count_critic_calls(config, 1) * TOKENS_PER_CRITIQUE,
     }
     return Meter(round(PARAMETERS), round(PARAMETERS), updates=config.train.updates_per_batch).read(tokens)[unit]
 
 
 def _estimate_spending_on_gpus(config: TrialConfig, unit: str, machine: Machine) -> float | None:
-    tokens, planned, judge = step_tokens(config, machine), BACKBONES.load(config.backbone).planned, judge_size(config)
+    tokens, planned, judge = (
+        count_step_tokens(config, machine),
+        BACKBONES.load(config.backbone).planned,
+        judge_size(config),
+    )
     if unit == "policy_tokens":
         return tokens.sampled
     if planned is None or judge is None:
         return None
     if unit == "seconds":
-        once, twice = trial_time(config, machine, 1), trial_time(config, machine, 2)
+        once, twice = estimate_trial_time(config, machine, 1), estimate_trial_time(config, machine, 2)
         return twice.total - once.total if once and twice else None
     counted = {
         "policy_tokens": tokens.sampled,
@@ -269,49 +273,49 @@ def _count_rollouts(config: TrialConfig) -> int:
     return config.train.prompts_per_step * config.train.group_size
 
 
-def trial_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
+def estimate_trial_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
     """Return the estimated seconds of a trial without its preparations; None if the size of a model is unknown."""
-    steps = allowed_steps(config, machine) if "train" in METHODS.get(config.method).uses else 0
+    steps = count_allowed_steps(config, machine) if "train" in METHODS.get(config.method).uses else 0
     if steps is None:
         return None
-    asking = evaluation_seconds(config, machine)
+    asking = estimate_evaluation_seconds(config, machine)
     if BACKBONES.load(config.backbone).source != "embedded":
-        time = trial_time(config, machine, steps)
+        time = estimate_trial_time(config, machine, steps)
         return None if time is None else time.total
     reading = _estimate_critic(config, steps)
     return None if reading is None or asking is None else _estimate_learning(config, steps) + asking + reading
 
 
-def evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
+def estimate_evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
     """Return the estimated seconds of a trial's full evaluation; None if the size of the model is unknown."""
     if BACKBONES.load(config.backbone).source != "embedded":
-        time = trial_time(config, machine, 0)
+        time = estimate_trial_time(config, machine, 0)
         return None if time is None else time.total
     evaluation = config.evaluation
     own = evaluation.samples
-    sampled = sum(task_draws(task).samples if own is None else own for task in evaluation.tasks)
+    sampled = sum(find_task_draws(task).samples if own is None else own for task in evaluation.tasks)
     each = sampled + evaluation.greedy * len(evaluation.tasks)
     return (evaluation.problems or PROBLEMS) * each * SECONDS_PER_SAMPLE
 
 
-def training_done(home: Home, trial: Trial) -> bool:
+def is_training_done(home: Home, trial: Trial) -> bool:
     """Return whether the trained model of an unfinished trial already exists, from this or another trial."""
     if METHODS.get(trial.config.method).train is None:
         return False
-    kept = home.stage("training", training_key(trial.identity, trial.seed)) / "model"
+    kept = home.stage("training", hash_training(trial.identity, trial.seed)) / "model"
     return kept.is_dir() or home.trial(trial.id).model.is_dir()
 
 
 def _estimate_critic(config: TrialConfig, steps: int) -> float | None:
     """Return the estimated seconds of the critiques; None for a model of unknown size."""
     if "prm" in METHODS.get(config.method).uses:
-        return critic_calls(config, steps) * SECONDS_PER_SCORED if config.prm.taught else None
+        return count_critic_calls(config, steps) * SECONDS_PER_SCORED if config.prm.taught else None
     if "values" in METHODS.get(config.method).uses:
         return steps * _count_continuations(config) * SECONDS_PER_CONTINUATION
     if config.critic.embedded_critic is not None:
-        return critic_calls(config, steps) * SECONDS_PER_CRITIQUE
+        return count_critic_calls(config, steps) * SECONDS_PER_CRITIQUE
     # Critics whose critiques are not stored are checkers; their time is included in the time of a rollout.
-    return None if critic_calls(config) and config.critic.kept else 0.0
+    return None if count_critic_calls(config) and config.critic.kept else 0.0
 
 
 def _count_continuations(config: TrialConfig) -> float:
@@ -351,7 +355,9 @@ def _find_bounded(plan: Plan, taken: Mapping[str, float]) -> list[Bounded]:
             variant=variant.name,
             unit=budget.unit,
             limit=budget.limit,
-            steps=round(taken[variant.name]) if variant.name in taken else allowed_steps(variant.config, plan.machine),
+            steps=round(taken[variant.name])
+            if variant.name in taken
+            else count_allowed_steps(variant.config, plan.machine),
             most=variant.config.train.steps,
         )
         for variant in plan.variants
@@ -364,7 +370,7 @@ def _find_bounded(plan: Plan, taken: Mapping[str, float]) -> list[Bounded]:
 def _list_preparations(plan: Plan, home: Home | None) -> list[Preparation]:
     counts, configs = defaultdict[SharedModel, int](int), dict[SharedModel, TrialConfig]()
     for trial in plan.trials:
-        for model in shared_models(trial.config):
+        for model in list_shared_models(trial.config):
             counts[model] += 1
             configs[model] = trial.config
     return [

@@ -59,16 +59,16 @@ class Sources:
         return Source(self.document, (*self.prefixes.get(key, ()), key, *below))
 
 
-def drafts(sweep: Sweep, sources: Sources) -> list[Draft]:
+def build_drafts(sweep: Sweep, sources: Sources) -> list[Draft]:
     """Return the variants in the order of the file, without excluded ones.
 
     A sweep without variation and without included variants has a single variant, named ``base``: the base itself.
     """
-    rows = [row for row in _build_rows(sweep, sources) if not any(excluded(row, entry) for entry in sweep.exclude)]
+    rows = [row for row in _build_rows(sweep, sources) if not any(is_excluded(row, entry) for entry in sweep.exclude)]
     swept = sweep.matrix or sweep.zip
-    labels = short_names([*sweep.matrix, *sweep.zip])
+    labels = shorten_names([*sweep.matrix, *sweep.zip])
     kept = [
-        Draft(",".join(f"{labels[each.key]}={value_shown(each.value)}" for each in row), row, row[0].source)
+        Draft(",".join(f"{labels[each.key]}={format_swept_value(each.value)}" for each in row), row, row[0].source)
         for row in rows
         if row
     ]
@@ -80,7 +80,7 @@ def drafts(sweep: Sweep, sources: Sources) -> list[Draft]:
     return kept if swept or sweep.include else [Draft("base", (), sources.at("base"))]
 
 
-def excluded(row: Iterable[KeySetting], entry: Mapping[str, Any]) -> bool:
+def is_excluded(row: Iterable[KeySetting], entry: Mapping[str, Any]) -> bool:
     """Return whether a row has all values of an entry of `exclude`."""
     values = {setting.key: setting.value for setting in row}
     return all(key in values and values[key] == value for key, value in entry.items())
@@ -97,7 +97,7 @@ def _build_column(key: str, values: Sequence[Any], table: str, sources: Sources)
     return [KeySetting(key, value, sources.at(table, key, index)) for index, value in enumerate(values)]
 
 
-def short_names(keys: Sequence[str]) -> dict[str, str]:
+def shorten_names(keys: Sequence[str]) -> dict[str, str]:
     """Return a short name for each swept key: its last segment, or the whole key if that is ambiguous.
 
     A last segment ``seed`` also counts as ambiguous, because it names the trial's seed.
@@ -107,14 +107,14 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return {key: tail if tails.count(tail) == 1 else key for key, tail in last.items()}
 
 
-def value_shown(value: Tree) -> str:
+def format_swept_value(value: Tree) -> str:
     """Return a value as it appears in a variant's name."""
     if isinstance(value, dict):
         head = str(value.get("name", ""))
-        params = ",".join(f"{key}={value_shown(item)}" for key, item in sorted(value.items()) if key != "name")
+        params = ",".join(f"{key}={format_swept_value(item)}" for key, item in sorted(value.items()) if key != "name")
         return f"{head}({params})" if params else head
     if isinstance(value, list):
-        return f"[{','.join(map(value_shown, value))}]"
+        return f"[{','.join(map(format_swept_value, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from capo_bench.study.errors import Place, StudyError, shown
-from capo_bench.study.keys import Models, known_keys, present, suggestion
+from capo_bench.study.errors import Place, StudyError, format_value
+from capo_bench.study.keys import Models, list_known_keys, select_present, suggest_key
 from capo_bench.study.yamlfile import Tree, TreePath
 
 Locate = Callable[[TreePath], Place]
@@ -41,12 +41,12 @@ def explain(error: ValidationError, tree: Tree, models: Models, locate: Locate) 
     """
     errors = []
     for detail in error.errors(include_url=False):
-        path = present(tree, detail["loc"], last=detail["type"] in {"extra_forbidden", "missing"})
+        path = select_present(tree, detail["loc"], last=detail["type"] in {"extra_forbidden", "missing"})
         errors.append((path, StudyError(locate(path), *_describe(dict(detail), path, models))))
     return errors
 
 
-def dotted(path: TreePath) -> str:
+def format_path(path: TreePath) -> str:
     """Return a path as it appears in errors: ``include[2].set``."""
     text = ""
     for part in path:
@@ -55,23 +55,23 @@ def dotted(path: TreePath) -> str:
 
 
 def _describe(detail: dict[str, Any], path: TreePath, models: Models) -> tuple[str, str]:
-    kind, where, context = detail["type"], dotted(path), detail.get("ctx", {})
+    kind, where, context = detail["type"], format_path(path), detail.get("ctx", {})
     if kind == "extra_forbidden":
-        keys = known_keys(models, detail["loc"][:-1])
-        under = f" under {dotted(path[:-1])!r}" if len(path) > 1 else ""
-        return f"unknown key {path[-1]!r}{under}", suggestion(str(path[-1]), keys)
+        keys = list_known_keys(models, detail["loc"][:-1])
+        under = f" under {format_path(path[:-1])!r}" if len(path) > 1 else ""
+        return f"unknown key {path[-1]!r}{under}", suggest_key(str(path[-1]), keys)
     if kind == "missing":
-        under = f" under {dotted(path[:-1])!r}" if len(path) > 1 else ""
+        under = f" under {format_path(path[:-1])!r}" if len(path) > 1 else ""
         return f"key {path[-1]!r} is missing{under}", "add it"
     if kind == "value_error":
         rule, _, way_out = str(context["error"]).partition("; ")
         return f"{where}: {rule}", way_out
     if kind == "union_tag_invalid":
         tags = context["expected_tags"].replace("'", "").split(", ")
-        hint = suggestion(context["tag"], tags).replace("known keys", "known names")
+        hint = suggest_key(context["tag"], tags).replace("known keys", "known names")
         return f"{where}: unknown name {context['tag']!r}", hint
     if kind == "union_tag_not_found":
-        return f"{where} is {shown(detail['input'])} but has no name", "add 'name:', which says what it is"
+        return f"{where} is {format_value(detail['input'])} but has no name", "add 'name:', which says what it is"
     must = _SUBJECT.sub("should", detail["msg"]).partition(" after validation")[0]
     way_out = _WAYS_OUT.get(kind) or _WAYS_OUT.get(kind.partition("_")[0]) or "correct the value"
-    return f"{where} is {shown(detail['input'])} but {must}", way_out
+    return f"{where} is {format_value(detail['input'])} but {must}", way_out

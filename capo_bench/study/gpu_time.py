@@ -26,7 +26,7 @@ from pydantic import Field
 
 from evals.settings import Positive, Strict
 from evals.tasks import SIZES
-from evals.tasks.identity import task_draws
+from evals.tasks.identity import find_task_draws
 from trainers.backbones import BACKBONES, BackboneConfig
 from trainers.config import TrialConfig
 from trainers.critics.endpoint import EndpointParams
@@ -145,7 +145,7 @@ class GpuCosts:
     money: float | None
 
 
-def step_tokens(config: TrialConfig, machine: Machine) -> Tokens:
+def count_step_tokens(config: TrialConfig, machine: Machine) -> Tokens:
     """Return the tokens of one training step."""
     train, judged = config.train, judge_size(config) != 0
     rollouts = train.prompts_per_step * train.group_size
@@ -165,7 +165,7 @@ def step_tokens(config: TrialConfig, machine: Machine) -> Tokens:
     )
 
 
-def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | None:
+def estimate_trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | None:
     """Return the estimated seconds of a trial with `steps` training steps; None if the size of a model is unknown.
 
     With 0 steps the trial is only evaluated.
@@ -173,11 +173,13 @@ def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | N
     backbone, judge = BACKBONES.load(config.backbone), judge_size(config)
     if backbone.planned is None or judge is None:
         return None
-    size, tokens = backbone.planned.parameters, step_tokens(config, machine)
+    size, tokens = backbone.planned.parameters, count_step_tokens(config, machine)
     count = config.train.updates_per_batch
     passes = (6 + 2 * backbone.gradient_checkpointing) * count + 2 * (backbone.vllm is not None or count > 1)
     updates = passes * size * (tokens.sampled + tokens.prompts)
-    sampling, judging = (own or backbone.processes for own in (server_gpus(backbone), critic_gpus(config, machine)))
+    sampling, judging = (
+        own or backbone.processes for own in (count_server_gpus(backbone), count_critic_gpus(config, machine))
+    )
     return GpuTime(
         sampling=steps * machine.seconds(size, tokens.prefilled, tokens.sampled, sampling),
         updates=steps * updates / (machine.tflops * 1e12 * machine.update * backbone.processes),
@@ -188,18 +190,18 @@ def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | N
     )
 
 
-def trial_gpus(config: TrialConfig) -> int:
+def count_trial_gpus(config: TrialConfig) -> int:
     """Return the GPUs that a running trial uses: those of training and of a rollout server."""
     backbone = BACKBONES.load(config.backbone)
-    return backbone.gpus + server_gpus(backbone)
+    return backbone.gpus + count_server_gpus(backbone)
 
 
-def server_gpus(backbone: BackboneConfig) -> int:
+def count_server_gpus(backbone: BackboneConfig) -> int:
     """Return the GPUs of a rollout server; 0 without one."""
     return backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else 0
 
 
-def critic_gpus(config: TrialConfig, machine: Machine) -> int:
+def count_critic_gpus(config: TrialConfig, machine: Machine) -> int:
     """Return the GPUs that only the critic uses: 0 unless it is behind an endpoint or served."""
     if "critic" not in METHODS.get(config.method).uses or not isinstance(config.critic, EndpointParams):
         return 0
@@ -229,7 +231,7 @@ def _estimate_evaluation(config: TrialConfig, machine: Machine, size: float) -> 
     evaluation = config.evaluation
     answers = 0.0
     for task in evaluation.tasks:
-        each = task_draws(task).samples if evaluation.samples is None else evaluation.samples
+        each = find_task_draws(task).samples if evaluation.samples is None else evaluation.samples
         problems = min(evaluation.problems or SIZES.get(task, PROBLEMS), SIZES.get(task, math.inf))
         answers += problems * (each + evaluation.greedy)
     length = machine.rollout_tokens or config.train.max_completion_tokens / 2
@@ -245,21 +247,21 @@ class PendingTrial:
     steps: int
 
 
-def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | None:
+def estimate_gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | None:
     """Return the GPU costs of trials; None if no trial needs a GPU."""
-    left = [trial for trial in trials if trial_gpus(trial.config)]
+    left = [trial for trial in trials if count_trial_gpus(trial.config)]
     if not left:
         return None
-    need = max(trial_gpus(trial.config) for trial in left)
-    critic = max(critic_gpus(trial.config, machine) for trial in left)
+    need = max(count_trial_gpus(trial.config) for trial in left)
+    critic = max(count_critic_gpus(trial.config, machine) for trial in left)
     gpus = machine.gpus or need + critic
-    times = [time for trial in left if (time := trial_time(trial.config, machine, trial.steps)) is not None]
+    times = [time for trial in left if (time := estimate_trial_time(trial.config, machine, trial.steps)) is not None]
     parts = {kind.name: sum(getattr(time, kind.name) for time in times) for kind in fields(GpuTime)}
-    held = sum(trial.seconds * trial_gpus(trial.config) for trial in left)
+    held = sum(trial.seconds * count_trial_gpus(trial.config) for trial in left)
     # Parallel trials share the critic's GPUs, which can then limit the speed.
     wall = max(held / max(gpus - critic, need), *(trial.seconds for trial in left), parts["critic"] if critic else 0)
     hours = (held + wall * critic) / 3600
-    training = [(trial.config, trial.steps, step_tokens(trial.config, machine)) for trial in left]
+    training = [(trial.config, trial.steps, count_step_tokens(trial.config, machine)) for trial in left]
     priced = [_compute_price(config, steps * tokens.read, steps * tokens.written) for config, steps, tokens in training]
     rented = None if machine.gpu_hour is None else hours * machine.gpu_hour
     prices = [price for price in (rented, *priced) if price is not None]

@@ -37,23 +37,23 @@ from typing import Any, Literal
 from capo_bench.study.code import (
     Judge,
     PartError,
-    cold_start_roots,
-    embedded_judges,
-    generation_roots,
-    hashes,
+    find_embedded_judges,
+    hash_roots,
     judge_roots,
-    scoring_roots,
-    training_roots,
+    list_cold_start_roots,
+    list_generation_roots,
+    list_scoring_roots,
+    list_training_roots,
 )
 from evals.benchmarks import BENCHMARKS
 from evals.config import EvaluationConfig
-from evals.fingerprint import ModelFolderError, folder_identity
+from evals.fingerprint import ModelFolderError, identify_folder
 from evals.plumbing import STAGES
-from evals.tasks.identity import task_identity
-from evals.tasks.named import benchmark_of, demonstrations_of
+from evals.tasks.identity import identify_task
+from evals.tasks.named import find_benchmark, find_demonstrations
 from evals.tasks.row_sets import NAMED
 from evals.tasks.row_settings import ProblemRows
-from evals.tasks.training_sets import named_problems
+from evals.tasks.training_sets import load_named_problems
 from evals.verify import VERIFIER_VERSION
 from trainers.backbones import BACKBONES
 from trainers.budget import WEIGHED
@@ -76,7 +76,7 @@ SHARED_TITLES: dict[SharedKind, str] = {"cold_start": "cold start", "critic": "e
 Identity = dict[str, Any]
 
 
-def identity_of(config: TrialConfig) -> Identity:
+def identify_trial(config: TrialConfig) -> Identity:
     """Return everything except the seed that determines the result of a trial with these settings."""
     parts = {
         "training": _identify_training(config),
@@ -86,42 +86,42 @@ def identity_of(config: TrialConfig) -> Identity:
     return {"version": VERSION, **{part: {**parts[part], "stage": STAGES[part].version} for part in PARTS}}
 
 
-def training_key(identity: Mapping[str, Any], seed: int) -> str:
+def hash_training(identity: Mapping[str, Any], seed: int) -> str:
     """Return the hash of everything that determines the model that a trial evaluates."""
-    return digest(["training", identity["version"], identity["training"], seed])
+    return hash_plain(["training", identity["version"], identity["training"], seed])
 
 
-def generation_key(identity: Mapping[str, Any], task: str, seed: int) -> str:
+def hash_generation(identity: Mapping[str, Any], task: str, seed: int) -> str:
     """Return the hash of everything that determines the completions of one task of a trial.
 
     Raises:
         KeyError: The trial has no such task.
     """
     asked = {**identity["generation"], "tasks": {task: identity["generation"]["tasks"][task]}}
-    return digest(["generation", training_key(identity, seed), asked])
+    return hash_plain(["generation", hash_training(identity, seed), asked])
 
 
-def stage_keys(identity: Mapping[str, Any], seed: int) -> dict[str, str]:
+def hash_stages(identity: Mapping[str, Any], seed: int) -> dict[str, str]:
     """Return the hash of the inputs of each of a trial's own stages, by the stage's place in the trial's folder."""
     tasks = identity["generation"]["tasks"]
-    asked = {f"completions/{task}": generation_key(identity, task, seed) for task in tasks}
-    return {"training": training_key(identity, seed), **asked}
+    asked = {f"completions/{task}": hash_generation(identity, task, seed) for task in tasks}
+    return {"training": hash_training(identity, seed), **asked}
 
 
-def with_seed(identity: Identity, seed: int) -> Identity:
+def add_seed(identity: Identity, seed: int) -> Identity:
     """Return the identity of a variant's trial with this seed."""
     return {**identity, "seed": seed}
 
 
-def digest(parts: object) -> str:
+def hash_plain(parts: object) -> str:
     """Return the hash of plain data: 12 hex digits, independent of the order of keys."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def trial_id(variant_digest: str, seed: int) -> str:
+def make_trial_id(variant_digest: str, seed: int) -> str:
     """Return the id of a trial from its seed and the `digest` of its variant's identity, which all seeds share."""
-    return digest([VERSION, variant_digest, seed])
+    return hash_plain([VERSION, variant_digest, seed])
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,11 @@ class SharedModel:
     key: str
 
 
-def shared_models(config: TrialConfig) -> list[SharedModel]:
+def list_shared_models(config: TrialConfig) -> list[SharedModel]:
     """Return the shared models that a trial with these settings needs."""
-    start = cold_start_key(config)
+    start = hash_cold_start(config)
     cold_start = [] if start is None else [SharedModel("cold_start", start)]
-    return cold_start + [SharedModel(judge_kind(judge), judge_key(judge)) for judge in embedded_judges(config)]
+    return cold_start + [SharedModel(judge_kind(judge), judge_key(judge)) for judge in find_embedded_judges(config)]
 
 
 def judge_kind(judge: Judge) -> Literal["critic", "prm"]:
@@ -151,13 +151,13 @@ def judge_key(judge: Judge) -> str:
         "version": VERSION,
         judge_kind(judge): judge.model_dump(mode="json"),
         "benchmark": _identify_benchmark(TAUGHT_ON),
-        "code": hashes(judge_roots(judge)),
+        "code": hash_roots(judge_roots(judge)),
         "packages": _read_versions(),
     }
-    return digest(parts)
+    return hash_plain(parts)
 
 
-def cold_start_key(config: TrialConfig) -> str | None:
+def hash_cold_start(config: TrialConfig) -> str | None:
     """Return the hash of everything that determines the cold start; None without a cold start."""
     if config.supervised is None:
         return None
@@ -171,13 +171,13 @@ def cold_start_key(config: TrialConfig) -> str | None:
             if isinstance(config.supervised, ColdStartConfig)
             else {}
         ),
-        "code": hashes(cold_start_roots(config.supervised)),
+        "code": hash_roots(list_cold_start_roots(config.supervised)),
         "packages": _read_versions(),
     }
-    return digest(parts)
+    return hash_plain(parts)
 
 
-def critic_identity(params: CriticParams) -> Identity:
+def identify_critic(params: CriticParams) -> Identity:
     """Return what determines a critic's critiques: its settings, and the content of its model unless a name pins it.
 
     For the policy as critic, only that fact is included: the model that training starts from is a separate part of a
@@ -214,14 +214,14 @@ def _identify_training(config: TrialConfig) -> dict[str, Any]:
         "method": config.method,
         "backbone": _identify_backbone(config.backbone),
         "benchmark": _identify_benchmark(config.benchmark),
-        "cold_start": start and {"key": cold_start_key(config), **_identify_supervised(start)},
+        "cold_start": start and {"key": hash_cold_start(config), **_identify_supervised(start)},
         **sections,
-        **({"critic": critic_identity(config.critic)} if "critic" in method.uses else {}),
+        **({"critic": identify_critic(config.critic)} if "critic" in method.uses else {}),
         **_identify_weight(config),
         **({"prm": _identify_prm(config)} if "prm" in method.uses else {}),
         **cuts,
         **({"verifier": VERIFIER_VERSION} if method.train else {}),
-        "code": hashes(training_roots(config)),
+        "code": hash_roots(list_training_roots(config)),
         "packages": _read_versions(),
     }
 
@@ -241,7 +241,7 @@ def _identify_generation(config: TrialConfig) -> dict[str, Any]:
         **settings.model_dump(mode="json", exclude={"tasks", "data_dir", "segmenter", "rows"}),
         "tasks": {name: _identify_task(name, settings) for name in settings.tasks},
         "lm_eval": _read_version("lm_eval"),
-        "code": hashes(generation_roots(config)),
+        "code": hash_roots(list_generation_roots(config)),
     }
 
 
@@ -249,7 +249,7 @@ def _identify_scoring(config: TrialConfig) -> dict[str, Any]:
     return {
         "segmenter": config.evaluation.segmenter,
         "verifier": VERIFIER_VERSION,
-        "code": hashes(scoring_roots(config)),
+        "code": hash_roots(list_scoring_roots(config)),
     }
 
 
@@ -263,7 +263,7 @@ def _identify_by_content(role: str, settings: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model, str) or not Path(model).is_dir():
         return settings  # a repository is named with its revision
     try:
-        return {**settings, "model": FOLDER, "content": folder_identity(Path(model))}
+        return {**settings, "model": FOLDER, "content": identify_folder(Path(model))}
     except ModelFolderError as error:
         raise PartError(role, error.rule, error.way_out) from error
 
@@ -275,7 +275,7 @@ def _identify_supervised(settings: ColdStartConfig | SftConfig) -> dict[str, Any
     named = settings.demonstrations
     shown = {
         "name": named if isinstance(named, str) else NAMED,
-        "fingerprint": demonstrations_of(named).fingerprint(),
+        "fingerprint": find_demonstrations(named).fingerprint(),
     }
     return {**settings.model_dump(mode="json", exclude={"demonstrations"}), "demonstrations": shown}
 
@@ -289,7 +289,7 @@ def _identify_backbone(name: str) -> dict[str, Any]:
 def _identify_benchmark(named: str | ProblemRows) -> dict[str, Any]:
     if isinstance(named, str):
         return _identify_registered(named)
-    return {"name": NAMED, "fingerprint": benchmark_of(named).fingerprint()}
+    return {"name": NAMED, "fingerprint": find_benchmark(named).fingerprint()}
 
 
 @cache
@@ -300,12 +300,12 @@ def _identify_registered(name: str) -> dict[str, Any]:
 def _identify_task(name: str, settings: EvaluationConfig) -> dict[str, Any]:
     task = _identify_shipped_task(name, settings.data_dir)
     own = settings.rows.get(name)
-    return task if own is None else {**task, "data": named_problems(own).fingerprint()}
+    return task if own is None else {**task, "data": load_named_problems(own).fingerprint()}
 
 
 @cache
 def _identify_shipped_task(name: str, data_dir: str | None) -> dict[str, Any]:
-    return task_identity(name, None if data_dir is None else Path(data_dir))
+    return identify_task(name, None if data_dir is None else Path(data_dir))
 
 
 @cache

@@ -51,7 +51,7 @@ def keep_plan(plan: Plan, home: Home, asked: RunRequest) -> None:
         ) from error
 
 
-def last_plan(home: Home, study: str, profile: str | None = None) -> Plan | None:
+def read_last_plan(home: Home, study: str, profile: str | None = None) -> Plan | None:
     """Return the plan of a study's last run, with the given or else the last profile; None if it was not run.
 
     Raises:
@@ -80,7 +80,7 @@ def read_plan(folder: ProfileFolder) -> Plan | None:
         ) from error
 
 
-def last_asked(home: Home, plan: Plan) -> RunRequest:
+def read_last_request(home: Home, plan: Plan) -> RunRequest:
     """Return the request of the last run of a plan's study and profile; an empty request if it was not run."""
     starts = [record for record in _read_starts(home, plan.study) if record.get("profile") == plan.profile]
     file = home.study(plan.study).profile(plan.profile).study

@@ -8,34 +8,34 @@ from importlib.resources import files
 from pathlib import Path
 
 from capo_bench.study.checks import (
-    bad_counterparts,
-    bad_measurements,
-    bad_metrics,
-    bad_names,
-    bad_settings,
-    bad_sweep,
-    duplicates,
+    check_counterparts,
+    check_duplicates,
+    check_measurements,
+    check_metrics,
+    check_names,
+    check_settings,
+    check_sweep,
 )
 from capo_bench.study.code import PartError
-from capo_bench.study.data import bad_rows
+from capo_bench.study.data import check_row_files
 from capo_bench.study.errors import Place, StudyError, StudyErrors
-from capo_bench.study.expand import Draft, KeySetting, Source, Sources, drafts
-from capo_bench.study.identity import Identity, digest, identity_of, trial_id, with_seed
-from capo_bench.study.keys import suggestion
+from capo_bench.study.expand import Draft, KeySetting, Source, Sources, build_drafts
+from capo_bench.study.identity import Identity, add_seed, hash_plain, identify_trial, make_trial_id
+from capo_bench.study.keys import suggest_key
 from capo_bench.study.parse import parse_study
 from capo_bench.study.plan import Plan, Trial, Variant
 from capo_bench.study.resolve import Base, resolve
-from capo_bench.study.select import match_only, parse_seeds, parse_sets, select, swept_anyway, swept_by_sets
+from capo_bench.study.select import check_swept, match_only, parse_seeds, parse_sets, select, sweep_by_sets
 from capo_bench.study.spec import DEFAULT_PROFILE, Study, Sweep
 from capo_bench.study.yamlfile import Document, TreePath, parse_document, read_document
-from evals.registry import nearest
+from evals.registry import find_nearest
 from evals.tasks.rows import DataErrors
-from trainers.teaching import with_trial_seed
+from trainers.teaching import add_trial_seed
 
 SHIPPED = "ablations"
 
 
-def shipped_studies() -> list[str]:
+def list_shipped_studies() -> list[str]:
     """Return the names of the studies in the package."""
     names = [Path(item.name) for item in files(SHIPPED).iterdir()]
     return sorted(path.stem for path in names if path.suffix == ".yaml")
@@ -63,7 +63,7 @@ def load_plan(
     """
     study = read_study(path_or_name)
     if profile not in study.profiles:
-        way_out = suggestion(profile, study.profiles).replace("known keys", "profiles")
+        way_out = suggest_key(profile, study.profiles).replace("known keys", "profiles")
         unknown = StudyError(study.document.place(("profiles",)), f"unknown profile {profile!r}", way_out)
         raise StudyErrors([*study.errors, unknown])
     return study.plan(profile, sets, only)
@@ -113,20 +113,23 @@ class StudyFile:
         given, axes, more = parse_sets(sets)
         errors += more
         settings = [*settings, *given]
-        errors += swept_anyway([*settings, *(axis[0] for axis in axes)], sweep)
+        errors += check_swept([*settings, *(axis[0] for axis in axes)], sweep)
         base = Base(self.study.base, Source(self.document, ("base",)), settings)
-        planned, sweep = swept_by_sets(drafts(sweep, sources), sweep, axes, base)
+        planned, sweep = sweep_by_sets(build_drafts(sweep, sources), sweep, axes, base)
         variants, more = resolve(planned, base)
         errors += more
         by_name = {draft.name: draft for draft in planned}
-        errors += [*bad_metrics(sweep, sources, variants), *bad_settings(variants, by_name, base)]
-        errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_rows(variants, by_name, base)]
+        errors += [*check_metrics(sweep, sources, variants), *check_settings(variants, by_name, base)]
+        errors += [
+            *check_measurements(variants, by_name, base, sweep.baseline),
+            *check_row_files(variants, by_name, base),
+        ]
         if not self.errors:  # invalid parts were removed, which would cause further errors here
-            errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, planned)
+            errors += list(check_sweep(sweep, sources)) or check_names(sweep, sources, planned)
         trials, groups, more = _build_trials(variants, sweep.seed_numbers, by_name, base)
         errors += more
         if not errors:
-            errors += [*duplicates(groups, by_name), *bad_counterparts(sweep, sources, variants, by_name)]
+            errors += [*check_duplicates(groups, by_name), *check_counterparts(sweep, sources, variants, by_name)]
         *_, more = match_only(only, [draft.name for draft in planned], sweep.seed_numbers)
         errors += more
         if errors:
@@ -173,14 +176,14 @@ def read_study(path_or_name: str | Path) -> StudyFile:
     return StudyFile(document, study, errors)
 
 
-def study_text(path_or_name: str | Path) -> str:
+def read_study_text(path_or_name: str | Path) -> str:
     """Return the text of a study file, or of a shipped study by its bare name.
 
     Raises:
         OSError: There is no such file, or it cannot be read.
     """
     name = str(path_or_name)
-    return _read_shipped(name) if name in shipped_studies() else Path(name).read_text(encoding="utf-8")
+    return _read_shipped(name) if name in list_shipped_studies() else Path(name).read_text(encoding="utf-8")
 
 
 def _read_shipped(name: str) -> str:
@@ -188,12 +191,12 @@ def _read_shipped(name: str) -> str:
 
 
 def _read(name: str) -> Document:
-    shipped = shipped_studies()
+    shipped = list_shipped_studies()
     if name in shipped:
         return parse_document(_read_shipped(name), f"{SHIPPED}/{name}.yaml")
     path = Path(name)
     if not path.exists():
-        close = nearest(path.stem, shipped)
+        close = find_nearest(path.stem, shipped)
         hint = f"did you mean the shipped study {close[0]!r}?" if close else f"shipped studies: {', '.join(shipped)}"
         raise StudyErrors([StudyError(Place(name), "no such file", f"({hint})")])
     return read_document(path)
@@ -211,7 +214,7 @@ def _build_trials(
             place = base.locate(by_name[variant.name], error.key)
             errors.append(StudyError(place, f"variant {variant.name!r}: {error.rule}", error.way_out))
             continue
-        except DataErrors:  # `bad_rows` reports it
+        except DataErrors:  # `check_row_files` reports it
             continue
         trials += own
         for trial in own:
@@ -223,9 +226,9 @@ def _build_variant_trials(variant: Variant, seeds: Sequence[int]) -> list[Trial]
     trials = []
     config, identity, key = None, Identity(), ""
     for seed in seeds:
-        seeded = with_trial_seed(variant.config, seed)
+        seeded = add_trial_seed(variant.config, seed)
         if seeded is not config:  # seeds share settings that do not contain the seed
-            config, identity = seeded, identity_of(seeded)
-            key = digest(identity)
-        trials.append(Trial(trial_id(key, seed), variant.name, seed, seeded, with_seed(identity, seed)))
+            config, identity = seeded, identify_trial(seeded)
+            key = hash_plain(identity)
+        trials.append(Trial(make_trial_id(key, seed), variant.name, seed, seeded, add_seed(identity, seed)))
     return trials

@@ -21,10 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from capo_bench.study.beside import BYTES, Beside, models_beside
-from capo_bench.study.gpu_time import server_gpus
+from capo_bench.study.beside import BYTES, Beside, list_models_beside
+from capo_bench.study.gpu_time import count_server_gpus
 from trainers.backbones import BACKBONES, BackboneConfig, Planned
-from trainers.backbones.trl_arguments import server_command
+from trainers.backbones.trl_arguments import build_server_command
 from trainers.config import TrainConfig, TrialConfig
 from trainers.methods import METHODS
 
@@ -85,7 +85,7 @@ class Memory:
         return f"about {self.peak / GIB:.0f} of {self.gpu / GIB:.0f} GiB a GPU ({verdict}): {', '.join(parts)}"
 
 
-def updated_at_once(backbone: BackboneConfig, train: TrainConfig) -> int:
+def find_micro_batch(backbone: BackboneConfig, train: TrainConfig) -> int:
     """Return the micro-batch: the rollouts that a process updates on at a time."""
     whole = max(train.prompts_per_step * train.group_size // backbone.processes, 1)
     return train.micro_batch or backbone.micro_batch or whole
@@ -93,7 +93,7 @@ def updated_at_once(backbone: BackboneConfig, train: TrainConfig) -> int:
 
 def describe_step(backbone: BackboneConfig, train: TrainConfig) -> str:
     """Return the division of a step's rollouts among processes and micro-batches as one line of text."""
-    rollouts, micro_batch = train.prompts_per_step * train.group_size, updated_at_once(backbone, train)
+    rollouts, micro_batch = train.prompts_per_step * train.group_size, find_micro_batch(backbone, train)
     return (
         f"{train.prompts_per_step} prompts × {train.group_size} generations = {rollouts:,} rollouts a step = "
         f"{_format_count(backbone.processes, 'process')} × {rollouts // (backbone.processes * micro_batch):,} "
@@ -101,14 +101,14 @@ def describe_step(backbone: BackboneConfig, train: TrainConfig) -> str:
     )
 
 
-def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside] = ()) -> Memory | None:
+def estimate_memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside] = ()) -> Memory | None:
     """Return the memory of each GPU, including models `beside` the policy; None for a backbone of unknown shape."""
     planned = backbone.planned
     if planned is None:
         return None
     weights, gradients, optimizer = _count_shares(backbone)
-    trained = adapter_parameters(backbone)
-    rollouts = updated_at_once(backbone, train)
+    trained = count_trained_parameters(backbone)
+    rollouts = find_micro_batch(backbone, train)
     tokens = rollouts * (planned.prompt_tokens + train.max_completion_tokens)
     layer = layer_numbers(planned)
     kept = planned.layers * planned.hidden + layer if backbone.gradient_checkpointing else planned.layers * layer
@@ -137,9 +137,9 @@ def _estimate_logits(backbone: BackboneConfig, planned: Planned, tokens: int) ->
     return tile + 8 * tokens * planned.hidden + head
 
 
-def trial_memory(config: TrialConfig) -> Memory | None:
+def estimate_trial_memory(config: TrialConfig) -> Memory | None:
     """Return the memory of each GPU while a trial trains; None for a backbone of unknown shape."""
-    return memory(BACKBONES.load(config.backbone), config.train, models_beside(config))
+    return estimate_memory(BACKBONES.load(config.backbone), config.train, list_models_beside(config))
 
 
 def layer_numbers(planned: Planned) -> int:
@@ -147,7 +147,7 @@ def layer_numbers(planned: Planned) -> int:
     return 8 * planned.hidden + 2 * planned.query + 3 * planned.key_value + 4 * planned.intermediate
 
 
-def adapter_parameters(backbone: BackboneConfig) -> int:
+def count_trained_parameters(backbone: BackboneConfig) -> int:
     """Return the number of trained parameters of a backbone with known shape: all, or those of adapters.
 
     Every linear layer except the head has adapters.
@@ -161,13 +161,13 @@ def adapter_parameters(backbone: BackboneConfig) -> int:
     return planned.layers * backbone.lora.rank * (attention + 3 * (hidden + inner))
 
 
-def machine_lines(config: TrialConfig) -> list[str]:
+def describe_machine(config: TrialConfig) -> list[str]:
     """Return lines of text on the machine that training a trial needs; empty for a method without training."""
     if METHODS.get(config.method).train is None:
         return []
     backbone = BACKBONES.load(config.backbone)
     where = f"backbone {config.backbone}: {_describe_machine(backbone)}; {describe_step(backbone, config.train)}"
-    needs, server = trial_memory(config), server_command(backbone)
+    needs, server = estimate_trial_memory(config), build_server_command(backbone)
     return [
         where,
         *([f"  {needs}"] if needs is not None else []),
@@ -179,7 +179,7 @@ def _describe_machine(backbone: BackboneConfig) -> str:
     if not backbone.gpus:
         return "processors"
     each = f" of {backbone.planned.gpu_gib} GiB" if backbone.planned else ""
-    served = server_gpus(backbone)
+    served = count_server_gpus(backbone)
     more = f" and {_format_count(served, 'GPU')} for the server" if served else ""
     return f"{_format_count(backbone.gpus, 'GPU')}{each}{more}"
 

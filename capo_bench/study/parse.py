@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from capo_bench.study.errors import StudyError
 from capo_bench.study.explain import explain
-from capo_bench.study.keys import dotted_keys, suggestion, value_at, without
+from capo_bench.study.keys import get_value, list_dotted_keys, remove_value, suggest_key
 from capo_bench.study.spec import Study
 from capo_bench.study.yamlfile import Document, Tree, TreePath
 from trainers.config import TrialConfig
@@ -25,7 +25,7 @@ def parse_study(document: Document) -> tuple[Study | None, list[StudyError]]:
     # In reverse order, so removing an item does not change the index of a later one in the loop.
     paths = {path for path, _ in bad}
     for path in sorted(paths, key=lambda path: [(0, p) if isinstance(p, str) else (p, "") for p in path], reverse=True):
-        tree = without(tree, path)
+        tree = remove_value(tree, path)
     errors = [error for _, error in bad]
     try:
         return Study.model_validate(tree), errors
@@ -78,16 +78,16 @@ def _list_override_tables(tree: dict[str, Any]) -> list[TreePath]:
 
 
 def _get_items(tree: Tree, path: TreePath) -> list[Any]:
-    value = value_at(tree, path)
+    value = get_value(tree, path)
     return value if isinstance(value, list) else []
 
 
 def _check_overrides(path: TreePath, tree: Tree, document: Document) -> list[tuple[TreePath, StudyError]]:
-    table = value_at(tree, path)
-    unknown = [key for key in table if key not in dotted_keys(TrialConfig)] if isinstance(table, dict) else []
+    table = get_value(tree, path)
+    unknown = [key for key in table if key not in list_dotted_keys(TrialConfig)] if isinstance(table, dict) else []
     section = path[-1] if isinstance(path[-1], str) else path[-2]
     return [
         ((*path, key), StudyError(document.place((*path, key)), f"unknown key {key!r} under {section!r}", hint))
         for key in unknown
-        for hint in [suggestion(key, dotted_keys(TrialConfig))]
+        for hint in [suggest_key(key, list_dotted_keys(TrialConfig))]
     ]

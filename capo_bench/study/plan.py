@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, TypeAdapter
 
 from capo_bench.study.gpu_time import MACHINE, Machine
-from capo_bench.study.keys import value_at, with_value
+from capo_bench.study.keys import get_value, set_value
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
@@ -105,13 +105,13 @@ class Plan:
         Keys of sections that the method of `role` does not use are ignored.
         """
         config = self.variant(role).config
-        matter = [key for key in self.within if uses(config, key)]
+        matter = [key for key in self.within if has_effect(config, key)]
         if not matter:
             return role
         wanted, own = (variant.model_dump(mode="json") for variant in (config, self.variant(name).config))
         for key in matter:
             parts = key.split(".")
-            wanted = with_value(wanted, parts, value_at(own, parts))
+            wanted = set_value(wanted, parts, get_value(own, parts))
         return next(
             (variant.name for variant in self.variants if variant.config.model_dump(mode="json") == wanted), None
         )
@@ -154,6 +154,6 @@ class Plan:
 _TRIAL, _PLAN = TypeAdapter(Trial), TypeAdapter(Plan)
 
 
-def uses(config: TrialConfig, key: str) -> bool:
+def has_effect(config: TrialConfig, key: str) -> bool:
     """Return whether a dotted key has any effect with the method of these settings."""
     return METHODS.get(config.method).heeds(key)

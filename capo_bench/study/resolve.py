@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from capo_bench.study.errors import Place, StudyError
 from capo_bench.study.expand import Draft, KeySetting, Source
 from capo_bench.study.explain import explain
-from capo_bench.study.keys import value_at, with_value
+from capo_bench.study.keys import get_value, set_value
 from capo_bench.study.plan import Variant
 from capo_bench.study.yamlfile import TreePath
 from trainers.config import TrialConfig
@@ -27,14 +27,14 @@ class Base:
     def __init__(self, tree: dict[str, Any], source: Source, settings: Sequence[KeySetting]) -> None:
         self.tree = apply(tree, settings)
         self._source = source
-        self._settings = in_order(settings)
+        self._settings = sort_settings(settings)
 
     def locate(self, draft: Draft, path: TreePath) -> Place:
         """Return where the value at `path` of a draft's settings was written.
 
         An error about a whole section is placed at the last setting in it: the draft's own, else one for all variants.
         """
-        for setting in reversed([*self._settings, *in_order(draft.settings)]):
+        for setting in reversed([*self._settings, *sort_settings(draft.settings)]):
             key = tuple(setting.key.split("."))
             if path[: len(key)] == key:
                 return setting.source.place(path[len(key) :])
@@ -45,15 +45,15 @@ class Base:
         return self._source.place(path)
 
 
-def in_order(settings: Sequence[KeySetting]) -> list[KeySetting]:
+def sort_settings(settings: Sequence[KeySetting]) -> list[KeySetting]:
     """Return settings in the order of application: a section before the keys inside it."""
     return sorted(settings, key=lambda setting: setting.key.count("."))
 
 
 def apply(tree: dict[str, Any], settings: Sequence[KeySetting]) -> dict[str, Any]:
     """Return a copy of `tree` with the dotted keys replaced."""
-    for setting in in_order(settings):
-        tree = with_value(tree, setting.key.split("."), setting.value)
+    for setting in sort_settings(settings):
+        tree = set_value(tree, setting.key.split("."), setting.value)
     return tree
 
 
@@ -68,7 +68,7 @@ def resolve(drafts: Sequence[Draft], base: Base) -> tuple[list[Variant], list[St
         except ValidationError as error:
             for path, item in explain(error, tree, [TrialConfig], partial(base.locate, draft)):
                 _, names = errors.setdefault(str(item), (item, []))
-                if isinstance(value_at(tree, path), dict):
+                if isinstance(get_value(tree, path), dict):
                     names.append(draft.name)
     return variants, [_add_names(error, names) for error, names in errors.values()]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from capo_bench.study.errors import Place, StudyError, StudyErrors
-from capo_bench.study.expand import Draft, KeySetting, Source, short_names, value_shown
-from capo_bench.study.keys import dotted_keys, suggestion
+from capo_bench.study.expand import Draft, KeySetting, Source, format_swept_value, shorten_names
+from capo_bench.study.keys import list_dotted_keys, suggest_key
 from capo_bench.study.plan import Plan
 from capo_bench.study.resolve import Base, apply
 from capo_bench.study.spec import Sweep
@@ -63,8 +63,8 @@ def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[Axis], list[
             errors += wrong.items
             continue
         key = read[0].key
-        if key not in dotted_keys(TrialConfig):
-            hint = suggestion(key, dotted_keys(TrialConfig))
+        if key not in list_dotted_keys(TrialConfig):
+            hint = suggest_key(key, list_dotted_keys(TrialConfig))
             errors.append(StudyError(read[0].source.place(), f"unknown key {key!r}", hint))
         elif len(read) == 1:
             settings += read
@@ -73,14 +73,14 @@ def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[Axis], list[
     return settings, axes, errors
 
 
-def swept_by_sets(drafts: Sequence[Draft], sweep: Sweep, axes: Sequence[Axis], base: Base) -> tuple[list[Draft], Sweep]:
+def sweep_by_sets(drafts: Sequence[Draft], sweep: Sweep, axes: Sequence[Axis], base: Base) -> tuple[list[Draft], Sweep]:
     """Return every variant with every value of the axes, and the sweep with updated roles.
 
     A variant that sets a key itself, or whose method does not use the key, is not multiplied. Variants are compared
     with the baseline that has the same swept values; if there was only one variant, with its first value.
     """
     swept, alone = list(drafts), len(drafts) == 1
-    labels = short_names([*sweep.matrix, *sweep.zip, *(axis[0].key for axis in axes)])
+    labels = shorten_names([*sweep.matrix, *sweep.zip, *(axis[0].key for axis in axes)])
     for axis in axes:
         key = axis[0].key
         first = {draft.name: _add_setting(draft, axis[0], labels) for draft in swept if _is_swept(draft, key, base)}
@@ -104,12 +104,12 @@ def _is_swept(draft: Draft, key: str, base: Base) -> bool:
 
 
 def _add_setting(draft: Draft, setting: KeySetting, labels: Mapping[str, str]) -> Draft:
-    name = f"{labels[setting.key]}={value_shown(setting.value)}"
+    name = f"{labels[setting.key]}={format_swept_value(setting.value)}"
     unnamed = draft.name == "base" and not draft.settings
     return Draft(name if unnamed else f"{draft.name},{name}", (*draft.settings, setting), setting.source)
 
 
-def swept_anyway(settings: Sequence[KeySetting], sweep: Sweep) -> list[StudyError]:
+def check_swept(settings: Sequence[KeySetting], sweep: Sweep) -> list[StudyError]:
     """Return an error for each setting that the matrix or zip would override in every variant."""
     errors = []
     for setting in settings:

@@ -40,24 +40,24 @@ class ServedCritic:
         return f"{gpus} (tensor_parallel_size {split})" if split > 1 else gpus
 
 
-def served_by(params: CriticParams) -> ServedCritic | None:
+def find_served_by(params: CriticParams) -> ServedCritic | None:
     """Return the served critic of critic settings; None if the critic is not served."""
     if not isinstance(params, EndpointParams) or params.serve is None:
         return None
     return ServedCritic(params.model, params.embedded_critic, params.serve)
 
 
-def served_critic(config: TrialConfig) -> ServedCritic | None:
+def find_served_critic(config: TrialConfig) -> ServedCritic | None:
     """Return the served critic that a trial with these settings uses; None if it uses none."""
-    return served_by(config.critic) if "critic" in METHODS.get(config.method).uses else None
+    return find_served_by(config.critic) if "critic" in METHODS.get(config.method).uses else None
 
 
-def pending_critic(trial: Trial, home: Home) -> ServedCritic | None:
+def find_pending_critic(trial: Trial, home: Home) -> ServedCritic | None:
     """Return the served critic that a trial still needs; None if it uses none or has finished training."""
-    return None if home.trial(trial.id).model.exists() else served_critic(trial.config)
+    return None if home.trial(trial.id).model.exists() else find_served_critic(trial.config)
 
 
-def served_critics(trials: Iterable[Trial]) -> list[ServedCritic]:
+def list_served_critics(trials: Iterable[Trial]) -> list[ServedCritic]:
     """Return the served critics that trials use, without duplicates."""
-    served = (served_critic(trial.config) for trial in trials)
+    served = (find_served_critic(trial.config) for trial in trials)
     return list(dict.fromkeys(critic for critic in served if critic is not None))

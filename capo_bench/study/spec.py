@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from capo_bench.study.gpu_time import MACHINE, Machine
-from evals.metrics import metric_named
+from evals.metrics import find_metric
 from evals.settings import Strict
 
 DEFAULT_PROFILE = "quick"
@@ -18,7 +18,7 @@ def _check_metric(text: str) -> str:
     task, slash, name = text.partition("/")
     if not (task and slash):
         raise ValueError(f"metric {text!r} names no task; write task/metric, e.g. coins_test/accuracy")
-    metric_named(name)
+    find_metric(name)
     return text
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from capo_bench.study.estimate import PlanEstimate, critic_calls
+from capo_bench.study.estimate import PlanEstimate, count_critic_calls
 from capo_bench.study.plan import Plan
 from trainers.backbones import BACKBONES
 
@@ -43,14 +43,14 @@ def plan_outline(plan: Plan) -> dict[str, Any]:
                 "overrides": dict(variant.overrides),
                 "config": variant.config.model_dump(mode="json"),
                 "seeds": [trial.seed for trial in plan.trials if trial.variant == variant.name],
-                "critic_calls_per_trial": critic_calls(variant.config),
+                "critic_calls_per_trial": count_critic_calls(variant.config),
             }
             for variant in plan.variants
         ],
     }
 
 
-def profile_costs(plan: Plan, taken: PlanEstimate) -> dict[str, Any]:
+def estimate_profile_costs(plan: Plan, taken: PlanEstimate) -> dict[str, Any]:
     """Return the size of a profile and its costs.
 
     ``seconds`` is the time with `WORKERS` workers, or on the GPUs that the study states; None without an estimate.

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from capo_bench.study.errors import Place, StudyError, StudyErrors, shown
+from capo_bench.study.errors import Place, StudyError, StudyErrors, format_value
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -57,7 +57,7 @@ def read_document(path: Path) -> Document:
         return document
     if document.tree is None:
         raise _make_refusal(Place(name), "the file is empty", "write a study; `capo-bench ls` names shipped ones")
-    rule = f"the file holds {shown(document.tree)}, but a study is a mapping of keys"
+    rule = f"the file holds {format_value(document.tree)}, but a study is a mapping of keys"
     raise _make_refusal(Place(name, 1), rule, "begin with keys such as 'name:' and 'question:'")
 
 
@@ -178,14 +178,14 @@ class _Builder:
             self._refuse_references(event, path)
             return str(event.value)
         key = self._read_value(event, events, (*path, "?"))
-        self._add_error(event, f"key {shown(key)} is not text", "write keys as words, or quote it")
+        self._add_error(event, f"key {format_value(key)} is not text", "write keys as words, or quote it")
         return str(key)
 
     def _read_scalar(self, event: Event) -> Tree:
         value = self._convert_plain(event)
         number = isinstance(value, int | float)
         if number and not (math.isfinite(value) and (isinstance(value, float) or abs(value) < 2**63)):
-            rule = f"number {shown(event.value)} is too large"
+            rule = f"number {format_value(event.value)} is too large"
             self._add_error(event, rule, "write a number below 2^63, or quote it if it is text")
             return None
         return value

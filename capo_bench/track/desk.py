@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Metric, Param
 
 from capo_bench.store.records import flatten
-from capo_bench.study.keys import value_at
-from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
+from capo_bench.study.keys import get_value
+from capo_bench.track.names import format_mlflow_param, make_mlflow_name, select_mlflow_metrics
 from capo_bench.track.redact import redact
 from trainers.methods import METHODS
 
@@ -50,18 +50,18 @@ class Desk:
 
     def values(self, run: str, values: Mapping[str, object], prefix: str, time: int, model: str | None = None) -> None:
         """Write numbers without steps."""
-        named = mlflow_metrics(values, prefix)
+        named = select_mlflow_metrics(values, prefix)
         self.metrics(run, [Metric(name, value, time, 0, model_id=model, run_id=run) for name, value in named.items()])
 
     def params(self, run: str, values: Mapping[str, object]) -> None:
         """Write parameters; a run's parameters can never be changed."""
-        named = [Param(mlflow_name(key), redact(mlflow_param(value))) for key, value in values.items()]
+        named = [Param(make_mlflow_name(key), redact(format_mlflow_param(value))) for key, value in values.items()]
         self.client.log_batch(run, params=named)
 
     def settings(self, run: str, trial: Trial, swept: Iterable[str]) -> None:
         """Write a trial's variant, seed, method and the used swept settings as parameters; all settings as a file."""
         config, method = trial.config.model_dump(mode="json"), METHODS.get(trial.config.method)
-        used = {key: value_at(config, key.split(".")) for key in dict.fromkeys(swept) if method.heeds(key)}
+        used = {key: get_value(config, key.split(".")) for key in dict.fromkeys(swept) if method.heeds(key)}
         flat = {name: value for name, value in flatten(used).items() if value is not None}
         self.params(run, {"variant": trial.variant, "seed": trial.seed, "method": trial.config.method, **flat})
         self.text(run, json.dumps(config, indent=2), "config.json")

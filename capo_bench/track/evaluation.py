@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.track.redact import redact
-from capo_bench.track.store import Store, describe_failure, open_client, quiet, store_of
+from capo_bench.track.store import Store, describe_failure, open_client, silence_mlflow, store_of
 from capo_bench.track.tracker import CLOSE_SECONDS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ TRACED = 20
 def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds: float = CLOSE_SECONDS) -> None:
     """Write an evaluation to the tracking store of `home` within `seconds`; `warn` receives the reason of a failure."""
     store, failures = store_of(home), list[Exception]()
-    quiet()
+    silence_mlflow()
 
     def attempt() -> None:
         try:
@@ -49,7 +49,7 @@ def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds
 
 def _write(evaluated: Evaluated, store: Store) -> None:
     from capo_bench.track.desk import Desk, open_experiment
-    from capo_bench.track.trial import datasets, sample_rows
+    from capo_bench.track.trial import list_datasets, sample_rows
 
     client = open_client(store)
     experiment = open_experiment(client, EXPERIMENT, store)
@@ -68,7 +68,7 @@ def _write(evaluated: Evaluated, store: Store) -> None:
         desk.file(run.run_id, path, path.name)
     samples = {path.parent.name: sample_rows(path) for path in evaluated.files.tasks.glob("*/samples.jsonl")}
     desk.tables(run.run_id, {f"samples/{task}.json": rows for task, rows in samples.items()})
-    client.log_inputs(run.run_id, datasets=datasets(evaluated.files.tasks.iterdir()))
+    client.log_inputs(run.run_id, datasets=list_datasets(evaluated.files.tasks.iterdir()))
     if not runs:
         for task, rows in samples.items():
             _write_traces(desk, run.run_id, task, rows[:TRACED])

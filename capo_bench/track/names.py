@@ -18,7 +18,7 @@ _WORDS = {"@": "_at_", "%": "_percent", "±": "_plus_minus_", "=": "_"}
 _REFUSED = re.compile(r"[^A-Za-z0-9_\-. :/]+")
 
 
-def mlflow_name(name: str) -> str:
+def make_mlflow_name(name: str) -> str:
     """Return a valid MLflow name of a metric or parameter: ``avg@32`` becomes ``avg_at_32``."""
     for sign, word in _WORDS.items():
         name = name.replace(sign, word)
@@ -26,16 +26,16 @@ def mlflow_name(name: str) -> str:
     return re.sub(r"/{2,}", "/", name)[:250]
 
 
-def mlflow_metrics(values: Mapping[str, object], prefix: str = "") -> dict[str, float]:
+def select_mlflow_metrics(values: Mapping[str, object], prefix: str = "") -> dict[str, float]:
     """Return the finite numbers among `values` under valid names; other values cannot be drawn and are left out."""
     return {
-        mlflow_name(prefix + name): float(value)
+        make_mlflow_name(prefix + name): float(value)
         for name, value in values.items()
         if isinstance(value, int | float) and math.isfinite(value)
     }
 
 
-def mlflow_param(value: object) -> str:
+def format_mlflow_param(value: object) -> str:
     """Return a parameter's value as text of a valid length."""
     text = str(value)
     return text if len(text) <= MAX_PARAM else text[: MAX_PARAM - 1] + "…"

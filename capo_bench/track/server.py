@@ -14,7 +14,7 @@ from functools import partial
 from capo_bench.process.interrupt import Interrupts
 from capo_bench.process.orphans import die_with
 from capo_bench.store.errors import RunError
-from capo_bench.track.store import Store, server_command, server_environment
+from capo_bench.track.store import Store, build_server_command, build_server_environment
 
 _START_SECONDS = 60.0
 
@@ -35,8 +35,8 @@ def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
     with Interrupts() as interrupts:
         # In a separate session: this process gets Ctrl-C, and all processes of the server are ended together.
         server = subprocess.Popen(  # noqa: S603 - our own interpreter
-            server_command(store, port),
-            env=os.environ | server_environment(store),
+            build_server_command(store, port),
+            env=os.environ | build_server_environment(store),
             start_new_session=True,
             preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no other thread runs here
             stdin=subprocess.DEVNULL,

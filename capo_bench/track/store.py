@@ -65,17 +65,17 @@ def store_of(home: Home) -> Store:
     return Store(f"sqlite:///{database}", artifacts, database, lock)
 
 
-def quiet() -> None:
+def silence_mlflow() -> None:
     """Disable MLflow's telemetry in this process, and shorten its timeouts.
 
     Call it before other threads start. Timeouts that the user set in the environment are kept.
     """
-    os.environ.update(quiet_environment())
+    os.environ.update(build_quiet_environment())
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
 
 
-def quiet_environment() -> dict[str, str]:
+def build_quiet_environment() -> dict[str, str]:
     """Return environment variables that disable MLflow's telemetry and messages, and asynchronous writing of traces.
 
     They also disable the MLflow integration of Transformers and TRL: only the runner logs.
@@ -99,7 +99,7 @@ def open_client(store: Store) -> MlflowClient:
         TimeoutError: Another process held the lock for `LOCK_SECONDS`.
         Exception: Any other error of MLflow or the database; the message may contain a password.
     """
-    quiet()
+    silence_mlflow()
     from mlflow import MlflowClient
 
     # MLflow and Alembic log every created table and every failure, which would disturb the progress display.
@@ -180,20 +180,20 @@ def _relocate(store: Store) -> None:
         engine.dispose()
 
 
-def server_environment(store: Store) -> dict[str, str]:
+def build_server_environment(store: Store) -> dict[str, str]:
     """Return the environment variables of a server that only shows results: no job runners, no log messages.
 
     The store's URI is passed this way too, because all users of the machine can read a process's arguments.
     """
     return {
-        **quiet_environment(),
+        **build_quiet_environment(),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
         "MLFLOW_BACKEND_STORE_URI": store.uri,
     }
 
 
-def server_command(store: Store, port: int) -> list[str]:
+def build_server_command(store: Store, port: int) -> list[str]:
     """Return the command that serves MLflow's pages for a store, reachable only from this machine."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]

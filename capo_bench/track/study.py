@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, fold
-from capo_bench.store.lock import locked
+from capo_bench.store.lock import is_locked
 from capo_bench.track.desk import Desk, open_experiment
 from capo_bench.track.store import Store, open_client
 from capo_bench.track.trial import TrialRun, write_end
@@ -81,7 +81,7 @@ class StudyBook:
         """
         folder = self._home.study(self._plan.study)
         entries = fold(Ledger(folder.ledger).read()).trials
-        delivery = Delivery(self._plan.study, running=not live and locked(folder.lock))
+        delivery = Delivery(self._plan.study, running=not live and is_locked(folder.lock))
         for number, trial in enumerate(self._trials, 1):
             entry = entries.get(trial)
             state = "done" if self._home.trial(trial).done else entry.state if entry else ""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
-from capo_bench.study.last_plan import last_plan
-from capo_bench.track.store import Store, quiet
+from capo_bench.study.last_plan import read_last_plan
+from capo_bench.track.store import Store, silence_mlflow
 
 if TYPE_CHECKING:
     from capo_bench.track.study import Answered, Delivery
@@ -27,10 +27,10 @@ def sync(
         RunError: The ledger or the plan cannot be read.
         Exception: Any error of the store; the message may contain a password.
     """
-    quiet()
+    silence_mlflow()
     from capo_bench.track.study import StudyBook
 
-    plan = last_plan(home, study)
+    plan = read_last_plan(home, study)
     if plan is None:
         raise RunError(f"{home.study(study).path}: no plan of its last run is there; run the study once more")
     book = StudyBook(plan, home, store)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 
-from capo_bench.process.contexts import kept_environment
+from capo_bench.process.contexts import keep_environment
 from capo_bench.track.redact import redact
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def write_critiques(desk: Desk, run: str, trial: Trial, folder: TrialFolder) -> 
 
 
 def _sample_calls(trial: Trial, folder: TrialFolder) -> Iterator[Call]:
-    from trainers.rollouts import read_step, stored_steps
+    from trainers.rollouts import list_stored_steps, read_step
 
-    steps = stored_steps(folder.rollouts)
+    steps = list_stored_steps(folder.rollouts)
     for step in sorted({min(steps), max(steps)}) if steps else ():
         rollouts = read_step(step, steps[step]).rollouts
         asked = [rollout for rollout in rollouts if any(critique.text for critique in rollout.critiques)]
@@ -104,7 +104,7 @@ def write_trace(  # noqa: PLR0913 - the parts of a trace
     """
     client, experiment = desk.client, desk.experiment
     # MLflow uses a global setting, which it also writes into the environment.
-    with kept_environment("MLFLOW_TRACKING_URI"):
+    with keep_environment("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(desk.store.uri)
         span = client.start_trace(
             name, "LLM", _clean(inputs), attributes=attributes, tags=tags, experiment_id=experiment, run_id=run
@@ -122,13 +122,13 @@ def _clean(value: dict[str, Any]) -> Any:
 
 def _write_prompt(client: MlflowClient, trial: Trial, aim: str) -> None:
     """Register the instructions in a language model's prompt; a new version only if they differ from the last one."""
-    from trainers.credit.prompt import PROMPT_VERSION, instructions
+    from trainers.credit.prompt import PROMPT_VERSION, write_instructions
 
     settings = trial.config.critic.model_dump(mode="json")
     if "model" not in settings and "prompt_version" not in settings:
         return
     reply = settings.get("reply", "list")
-    text = instructions(aim, bool(settings.get("reference")), reply)  # type: ignore[arg-type]
+    text = write_instructions(aim, bool(settings.get("reference")), reply)  # type: ignore[arg-type]
     parts = ["critic", aim, *(["with-reference"] if settings.get("reference") else [])]
     name = "-".join([*parts, *([] if reply == "list" else [reply])])
     last = client.get_prompt_version_by_alias(name, "latest") if client.get_prompt(name) else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.store.home import Home
-from capo_bench.track.store import Store, describe_failure, quiet
+from capo_bench.track.store import Store, describe_failure, silence_mlflow
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -54,7 +54,7 @@ class Tracker:
 
     def start(self) -> None:
         """Start the delivery."""
-        quiet()
+        silence_mlflow()
         self._thread.start()
 
     def close(

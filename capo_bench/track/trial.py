@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, RunTag
 
 from capo_bench.store.home import TrialFolder, read_json
-from capo_bench.track.names import CURVES, FINAL, mlflow_metrics
+from capo_bench.track.names import CURVES, FINAL, select_mlflow_metrics
 from capo_bench.track.redact import redact
 from capo_bench.track.traces import write_critiques
 
@@ -53,7 +53,7 @@ class TrialRun:
         step, seconds = 0, 0.0
         for record in _read_records(path):
             step, seconds = int(record["step"]), seconds + float(record.get("seconds", 0.0))
-            values = mlflow_metrics({key: value for key, value in record.items() if key != "step"}, CURVES)
+            values = select_mlflow_metrics({key: value for key, value in record.items() if key != "step"}, CURVES)
             for name, value in values.items():
                 points[name].append(Metric(name, value, self.began + int(1000 * seconds), step))
         varying = {name for name, curve in points.items() if len({point.value for point in curve}) > 1}
@@ -69,7 +69,7 @@ def write_end(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder, *, d
     if not done:
         return
     result = read_json(folder.metrics)
-    model = _log_model(desk, run, trial, folder)
+    model = _ensure_logged_model(desk, run, trial, folder)
     cost = result.get("cost", {})
     now = run.began + int(1000 * cost.get("wall_seconds", 0.0))
     desk.values(run.id, result.get("metrics", {}), FINAL, now, model)
@@ -81,7 +81,7 @@ def write_end(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder, *, d
         desk.file(run.id, folder.steps, folder.steps.name)
     samples = sorted(folder.evaluation.glob("*/samples.jsonl"))
     desk.tables(run.id, {f"samples/{path.parent.name}.json": sample_rows(path) for path in samples})
-    desk.client.log_inputs(run.id, datasets=datasets(map(folder.completions, trial.config.evaluation.tasks)))
+    desk.client.log_inputs(run.id, datasets=list_datasets(map(folder.completions, trial.config.evaluation.tasks)))
     desk.client.log_batch(
         run.id, tags=[RunTag(f"capo.{key}", redact(text)) for key, text in _read_origin(folder).items()]
     )
@@ -94,7 +94,7 @@ def sample_rows(path: Path) -> list[dict[str, Any]]:
     return [{name: row.get(name) for name in _SAMPLE_COLUMNS} for row in map(json.loads, lines)]
 
 
-def datasets(tasks: Iterable[Path]) -> list[DatasetInput]:
+def list_datasets(tasks: Iterable[Path]) -> list[DatasetInput]:
     """Return the data sets of tasks' folders, each identified by name and hash of the task's record."""
     return [
         DatasetInput(_make_dataset(path.read_bytes()), [InputTag("mlflow.data.context", "evaluation")])
@@ -111,7 +111,7 @@ def _make_dataset(asked: bytes) -> Dataset:
     return Dataset(task, digest, source_type="code", source=source, profile=json.dumps({"problems": problems}))
 
 
-def _log_model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str | None:
+def _ensure_logged_model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str | None:
     """Return the id of the trial's logged model, which is created if necessary; None if nothing was trained."""
     if not folder.model.is_dir():
         return None

@@ -72,7 +72,7 @@ STATE = {
 }
 
 
-def link_of(store: Store, study: str) -> str:
+def build_link(store: Store, study: str) -> str:
     """Return the link to a study's curves below the address of MLflow's pages; empty if the study is not tracked.
 
     Raises:

@@ -64,7 +64,7 @@ class Check:
 
     def equal(self, where: str, recorded: object, derived: object, *, close: bool = False) -> bool:
         """Compare a value with the derived one; `close`: numbers may differ by `CLOSE`."""
-        same = _same(recorded, derived) or (close and _near(recorded, derived))
+        same = _is_same(recorded, derived) or (close and _is_near(recorded, derived))
         if same:
             self.compared += 1
         else:
@@ -74,16 +74,16 @@ class Check:
     def differs(self, where: str, recorded: object, derived: object) -> None:
         """Note a difference."""
         self.compared += 1
-        self.mismatches.append(Mismatch(_shown(where), _shown(recorded), _shown(derived)))
+        self.mismatches.append(Mismatch(_format_value(where), _format_value(recorded), _format_value(derived)))
 
     def leave(self, reason: str, count: int = 1) -> None:
         """Note values that cannot be compared here: they count as not verified."""
         if count:
-            self.unchecked[_shown(reason)] += count
+            self.unchecked[_format_value(reason)] += count
 
     def take(self, what: str, count: int = 1) -> None:
         """Note values that only the run itself could measure, and that are taken as they stand."""
-        self.measured[_shown(what)] += count
+        self.measured[_format_value(what)] += count
 
     def fields(
         self,
@@ -115,24 +115,24 @@ class Check:
 Checks = dict[str, Check]
 
 
-def new_checks() -> Checks:
+def make_checks() -> Checks:
     """Return a check of every name, with nothing in it."""
     return {name: Check() for name in TITLES}
 
 
-def _same(recorded: object, derived: object) -> bool:
+def _is_same(recorded: object, derived: object) -> bool:
     if isinstance(recorded, float) and isinstance(derived, float) and math.isnan(recorded) and math.isnan(derived):
         return True
     # True is no 1 here: a flag is not a count.
     return isinstance(recorded, bool) == isinstance(derived, bool) and recorded == derived
 
 
-def _near(recorded: object, derived: object) -> bool:
+def _is_near(recorded: object, derived: object) -> bool:
     numbers = isinstance(recorded, int | float) and isinstance(derived, int | float)
     return numbers and math.isclose(float(recorded), float(derived), rel_tol=CLOSE, abs_tol=CLOSE)  # type: ignore[arg-type]
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = text if text.isprintable() else ascii(text)
     return text if len(text) <= 160 else f"{text[:159]}…"

@@ -11,20 +11,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.analysis.looks import trials_due
+from capo_bench.analysis.looks import find_trials_due
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.store.ledger import Ledger, Record, fold
 from capo_bench.store.records import flatten
-from capo_bench.store.walk import ABSENT, shared_keys
-from capo_bench.study.contamination import overlaps_as_json
+from capo_bench.store.walk import ABSENT, find_shared_keys
+from capo_bench.study.contamination import encode_overlaps
 from capo_bench.study.errors import StudyErrors
-from capo_bench.study.identity import FOLDER, digest, identity_of, stage_keys, trial_id, with_seed
+from capo_bench.study.identity import FOLDER, add_seed, hash_plain, hash_stages, identify_trial, make_trial_id
 from capo_bench.study.load import load_plan
 from capo_bench.verify.checks import DAMAGE, Check, Checks
 from evals.config import EvaluationConfig
-from evals.fingerprint import model_fingerprint
+from evals.fingerprint import fingerprint_model
 from evals.harness.folder import TaskRecord, read_task
-from evals.tasks.identity import task_answers, task_checker, task_draws, task_settings
+from evals.tasks.identity import find_task_answers, find_task_checker, find_task_draws, read_task_settings
 from evals.tasks.row_settings import TestRows
 from trainers.config import TrialConfig
 
@@ -62,7 +62,7 @@ def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
 ) -> None:
     where = f"studies/{plan.study}/plan.json"
     try:
-        again = trials_due(load_plan(file, plan.profile, sets, only), home)
+        again = find_trials_due(load_plan(file, plan.profile, sets, only), home)
     except (StudyErrors, *DAMAGE) as error:
         check.leave(f"the plan, for its study file cannot be expanded here ({str(error)[:200]})", len(plan.trials))
         return
@@ -103,7 +103,7 @@ def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
     """Compare a planned trial's id, settings and seed in all files that say something of them."""
     check, folder = checks["identities"], home.trial(trial.id)
     parts = {key: value for key, value in trial.identity.items() if key != "seed"}
-    check.equal(f"plan {name}: id of its settings and seed", trial.id, trial_id(digest(parts), trial.seed))
+    check.equal(f"plan {name}: id of its settings and seed", trial.id, make_trial_id(hash_plain(parts), trial.seed))
     _check_settings(checks, trial.config, trial, f"plan {name}")
     with check.reading(where := f"{name}/config.json"):
         config = read_json(folder.config)
@@ -113,7 +113,7 @@ def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
         if (settings := TrialConfig.model_validate(config["config"])) != trial.config:
             _check_settings(checks, settings, trial, where)
     with check.reading(where := f"{name}/stages.json"):
-        keys = stage_keys(trial.identity, trial.seed)
+        keys = hash_stages(trial.identity, trial.seed)
         for place, key in folder.keys().items():
             check.equal(f"{where}: {place}", key, keys.get(place))
     with check.reading(where := f"{name}/provenance.json"):
@@ -128,10 +128,10 @@ def _check_provenance(check: Check, trial: Trial, home: Home, recorded: Mapping[
     folder, training = home.trial(trial.id), trial.identity["training"]
     packages = dict(training["packages"])
     check.equal(f"{where}: python", recorded["python"].rpartition(".")[0], packages.pop("python"))
-    cold_start = shared_keys(trial.identity).get("cold_start")
+    cold_start = find_shared_keys(trial.identity).get("cold_start")
     fingerprints = {"benchmark": training["benchmark"]["fingerprint"], "cold_start": cold_start}
     if folder.model.is_dir():
-        fingerprints["final_weights"] = model_fingerprint(folder.model)
+        fingerprints["final_weights"] = fingerprint_model(folder.model)
     elif recorded["fingerprints"]["final_weights"] is not None:
         check.leave("fingerprints of weights that are not here")
     derived = {
@@ -142,14 +142,14 @@ def _check_provenance(check: Check, trial: Trial, home: Home, recorded: Mapping[
         "attempt": {"micro_batch": read_json(folder.training)["micro_batch"] if folder.training.exists() else None},
     }
     check.fields(f"{where}:", recorded, derived, whole=False)
-    check.equal(f"{where}: contamination", recorded["contamination"], overlaps_as_json(trial.config))
+    check.equal(f"{where}: contamination", recorded["contamination"], encode_overlaps(trial.config))
     _check_teaching(check, trial, home, recorded["taught"], where)
     check.take("when, where and on what a trial ran", len(recorded["hardware"]) + len(recorded["git"]) + 2)
 
 
 def _check_teaching(check: Check, trial: Trial, home: Home, taught: Mapping[str, Any], where: str) -> None:
     """Compare what shared models are and cost by a trial's record with its identity and what stands beside them."""
-    keys = shared_keys(trial.identity)
+    keys = find_shared_keys(trial.identity)
     check.equal(f"{where}: taught", {kind: cost["key"] for kind, cost in taught.items()}, keys)
     for kind, key in keys.items():
         path = home.stage(kind, key) / f"{kind}.json"
@@ -163,7 +163,7 @@ def _check_settings(checks: Checks, config: TrialConfig, trial: Trial, where: st
     """Compare a trial's identity with that of settings here; what is not of the settings need not be the same."""
     check = checks["identities"]
     try:
-        here = flatten(with_seed(identity_of(config), trial.seed))
+        here = flatten(add_seed(identify_trial(config), trial.seed))
     except DAMAGE as error:
         check.leave(f"settings of a trial cannot be resolved here ({type(error).__name__}: {error})")
         return
@@ -183,9 +183,9 @@ def _check_task(checks: Checks, trial: Trial, folder: TrialFolder, task: str, fi
         record = read_task(folder.completions(task))
         identity = record.identity
         wanted = {"task": task, "seed": trial.seed, "problems": len(record.asked)}
-        check.fields(f"{where}:", identity, wanted | _asked(identity, task, settings), whole=False)
+        check.fields(f"{where}:", identity, wanted | _resolve_settings(identity, task, settings), whole=False)
         if task not in settings.rows:
-            check.equal(f"{where}: checker of steps", record.checker, task_checker(task))
+            check.equal(f"{where}: checker of steps", record.checker, find_task_checker(task))
         weights = fingerprints["final_weights"] or fingerprints["start_weights"]
         asked = identity["model"].get("adapter", identity["model"].get("weights"))
         if asked is not None and weights is not None:
@@ -193,11 +193,11 @@ def _check_task(checks: Checks, trial: Trial, folder: TrialFolder, task: str, fi
         _check_problems(checks["problems"], record, settings, where)
 
 
-def _asked(identity: Mapping[str, Any], task: str, settings: EvaluationConfig) -> dict[str, Any]:
+def _resolve_settings(identity: Mapping[str, Any], task: str, settings: EvaluationConfig) -> dict[str, Any]:
     """Return how a task is asked by the settings, and by the task's own where they leave it to that."""
     if identity["output"] != "generate":
         return {}
-    drawn, own = task_draws(task), task_settings(task).get("generation_kwargs") or {}
+    drawn, own = find_task_draws(task), read_task_settings(task).get("generation_kwargs") or {}
     longest = settings.max_completion_tokens or own.get("max_gen_toks")
     sampling = {} if longest is None else {"max_tokens": longest}
     for name in ("temperature", "top_p") if identity["samples"] else ():
@@ -205,7 +205,7 @@ def _asked(identity: Mapping[str, Any], task: str, settings: EvaluationConfig) -
         sampling[name] = getattr(drawn, name) if value is None else value
     return {
         "greedy": settings.greedy,
-        "answers": settings.answers or task_answers(task),
+        "answers": settings.answers or find_task_answers(task),
         "samples": drawn.samples if settings.samples is None else settings.samples,
         **({"sampling": sampling} if sampling else {}),
     }
@@ -216,14 +216,14 @@ def _check_problems(check: Check, record: TaskRecord, settings: EvaluationConfig
     task = record.identity["task"]
     data_dir = None if settings.data_dir is None else Path(settings.data_dir)
     named = settings.rows.get(task)
-    drawn = named is None and "benchmark" in task_settings(task).get("dataset_kwargs", {})
+    drawn = named is None and "benchmark" in read_task_settings(task).get("dataset_kwargs", {})
     if not drawn and not (named and named.file) and (data_dir is None or not data_dir.is_dir()):
         check.leave("problems come from a hub or a folder that is not read here", len(record.asked))
         return
     if drawn and not check.equal(f"{where}: number of problems", len(record.asked), settings.problems):
         return
     try:
-        source, problems = _problems(task, data_dir, settings.problems, named)
+        source, problems = _load_problems(task, data_dir, settings.problems, named)
     except DAMAGE as error:
         check.leave(f"problems cannot be read here ({type(error).__name__}: {error})", len(record.asked))
         return
@@ -232,18 +232,18 @@ def _check_problems(check: Check, record: TaskRecord, settings: EvaluationConfig
         f"{where}: problems", [asked.problem.id for asked in record.asked], [problem["id"] for problem in problems]
     )
     for number, (asked, derived) in enumerate(zip(record.asked, problems, strict=False)):
-        check.equal(f"{where}: problem {number}", _flat(asked.problem), derived)
+        check.equal(f"{where}: problem {number}", _flatten_problem(asked.problem), derived)
 
 
 @cache
-def _problems(
+def _load_problems(
     task: str, data_dir: Path | None, limit: int | None, rows: TestRows | None
 ) -> tuple[str, list[dict[str, Any]]]:
     from evals.harness.tasks import load_tasks
 
     (loaded,) = load_tasks([task], data_dir=data_dir, limit=limit, own={} if rows is None else {task: rows})
-    return loaded.source, [_flat(problem) for problem in loaded.problems]
+    return loaded.source, [_flatten_problem(problem) for problem in loaded.problems]
 
 
-def _flat(problem: Any) -> dict[str, Any]:
+def _flatten_problem(problem: Any) -> dict[str, Any]:
     return {"id": problem.id, "prompt": problem.prompt, "answer": problem.answer, "form": problem.form}

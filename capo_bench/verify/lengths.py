@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.store.home import Home
-from capo_bench.study.identity import cold_start_key
+from capo_bench.study.identity import hash_cold_start
 from capo_bench.verify.checks import Check
 from evals.models.prompt import choose_template, encode, render
 from trainers.backbones import BACKBONES
@@ -21,7 +21,7 @@ class Lengths:
     """Counts tokens as a trial's model does, if that, or the one that it starts from, is in the results folder."""
 
     def __init__(self, trial: Trial, home: Home) -> None:
-        key = cold_start_key(trial.config)
+        key = hash_cold_start(trial.config)
         folders = [home.trial(trial.id).model, *([home.stage("cold_start", key)] if key else [])]
         self._folder = next((folder for folder in folders if (folder / "tokenizer_config.json").exists()), None)
         self._trial = trial

@@ -6,12 +6,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.analysis.digest import code
+from capo_bench.analysis.digest import hash_code
 from capo_bench.pages.report import build_report, write_report
 from capo_bench.store.home import Home
 from capo_bench.store.walk import ABSENT
 from capo_bench.verify.checks import Check
-from evals.checksums import files_below
+from evals.checksums import list_files_below
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -30,8 +30,8 @@ def check_report(check: Check, plan: Plan, again: Home, recorded: Path, origin: 
     """
     folder = again.study(plan.study).profile(plan.profile).report
     write_report(build_report(plan, again), folder)
-    same = origin is None or origin.get("code") == code()
-    names = {file.relative_to(each).as_posix() for each in (recorded, folder) for file in files_below(each)}
+    same = origin is None or origin.get("code") == hash_code()
+    names = {file.relative_to(each).as_posix() for each in (recorded, folder) for file in list_files_below(each)}
     for name in sorted(names):
         with check.reading(f"report/{name}"):
             if name == _VIEW:

@@ -16,13 +16,13 @@ from evals.harness.folder import (
     SAMPLES,
     read_samples,
     read_task,
-    whole_batches,
+    read_whole_batches,
     write_samples,
 )
-from evals.harness.results import read_result, scoring_seconds, write_result
+from evals.harness.results import read_result, read_scoring_seconds, write_result
 from evals.harness.score import score
 from evals.verify import VERIFIER_VERSION, Verifier
-from trainers.credit.segment import SEGMENTERS, step_texts
+from trainers.credit.segment import SEGMENTERS, list_step_texts
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
@@ -55,19 +55,21 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
     segment = SEGMENTERS.get(segmenter)
 
     def cut(text: str) -> Sequence[str]:
-        return step_texts(text, segment(text))
+        return list_step_texts(text, segment(text))
 
     score(answers, verifier=verifier, cut=cut, segmenter=segmenter, out=target)
     samples = _compare(checks["samples"], read_samples(source), read_samples(target), f"{place}/{SAMPLES}", version)
     write_samples(target, samples)
     # What a clock measured is taken as it stands.
-    write_result(answers, samples, {"verifier": version, "segmenter": segmenter}, scoring_seconds(recorded), target)
-    _results(checks["results"], source / RESULT, target / RESULT, f"{place}/{RESULT}")
+    write_result(
+        answers, samples, {"verifier": version, "segmenter": segmenter}, read_scoring_seconds(recorded), target
+    )
+    _compare_results(checks["results"], source / RESULT, target / RESULT, f"{place}/{RESULT}")
 
 
 def check_lengths(check: Check, lengths: Lengths, folder: Path, name: str) -> None:
     """Compare the recorded lengths of a task's completions."""
-    lines = whole_batches(folder / GENERATIONS)[0]
+    lines = read_whole_batches(folder / GENERATIONS)[0]
     placed = ((f"{name}/{GENERATIONS}:{number}", line) for number, line in enumerate(lines, 1))
     lengths.completions(check, placed, read_task(folder).identity["sampling"]["max_tokens"])
 
@@ -83,7 +85,7 @@ def _compare(
         if old.get("status") in _LIMITS:
             check.equal(f"{line} correct, of a verdict that a limit ended", old.get("correct"), None)
         verdict: dict[str, Any] = {}
-        if (reason := _left(new, version)) is not None:
+        if (reason := _explain_left(new, version)) is not None:
             check.leave(reason)
             verdict = {key: value for key, value in old.items() if key in _VERDICT}
         left_out = set(_VERDICT) if reason is not None else set()
@@ -92,7 +94,7 @@ def _compare(
     return kept
 
 
-def _left(derived: Sample, version: str) -> str | None:
+def _explain_left(derived: Sample, version: str) -> str | None:
     """Return why a verdict cannot be compared, if it cannot."""
     if version != VERIFIER_VERSION:
         return f"verdicts of the verifier {version}; here it is {VERIFIER_VERSION}"
@@ -102,7 +104,7 @@ def _left(derived: Sample, version: str) -> str | None:
     return None
 
 
-def _results(check: Check, recorded: Path, derived: Path, where: str) -> None:
+def _compare_results(check: Check, recorded: Path, derived: Path, where: str) -> None:
     left, right = (json.loads(path.read_text(encoding="utf-8")) for path in (recorded, derived))
     for name in ("score_seconds", "score_cpu_seconds"):
         check.take("seconds that a clock measured")

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.bundle.extract import Tell, extract
 from capo_bench.bundle.manifest import BundleError, Manifest
-from capo_bench.run.stages import measured
+from capo_bench.run.stages import measure_trial
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json
 from capo_bench.store.ledger import Ledger
-from capo_bench.store.walk import ABSENT, FileSum, reached, read_sums
+from capo_bench.store.walk import ABSENT, FileSum, list_reached, read_sums
 from capo_bench.study.plan import Plan
-from capo_bench.track.names import FINAL, mlflow_metrics, read_final
-from capo_bench.verify.checks import DAMAGE, Check, Checks, new_checks
+from capo_bench.track.names import FINAL, read_final, select_mlflow_metrics
+from capo_bench.verify.checks import DAMAGE, Check, Checks, make_checks
 from capo_bench.verify.identities import check_identity, check_plan
 from capo_bench.verify.lengths import Lengths
 from capo_bench.verify.report import check_report
@@ -75,7 +75,7 @@ def verify_bundle(bundle: Path, tell: Tell = lambda done, total: None) -> Verifi
         BundleError: It cannot be read at all.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        home, checks = Home(Path(scratch)), new_checks()
+        home, checks = Home(Path(scratch)), make_checks()
         manifest = extract(bundle, home.path, tell)
         plan = _plan(home, manifest)
         check_sums(checks["files"], home, read_sums(home.study(manifest.study).path))
@@ -129,7 +129,7 @@ def verify(  # noqa: PLR0913 - what is verified, and how
         again = Home(Path(scratch))
         for number, trial in enumerate(done, 1):
             with checks["identities"].reading(f"trials/{trial.id}"):
-                _trial(checks, trial, home, again.trial(trial.id), verifier)
+                _verify_trial(checks, trial, home, again.trial(trial.id), verifier)
             tell(number, len(done) + 1)
         report = home.study(plan.study).profile(plan.profile).report
         if not report.is_dir():
@@ -140,7 +140,7 @@ def verify(  # noqa: PLR0913 - what is verified, and how
     return Verified(plan.study, len(done), len(trials) - len(done), checks)
 
 
-def _trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, verifier: Verifier) -> None:
+def _verify_trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, verifier: Verifier) -> None:
     name, given = f"trials/{trial.id}", home.trial(trial.id)
     again.path.mkdir(parents=True)
     check_identity(checks, trial, home, name)
@@ -160,7 +160,7 @@ def _trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, verifie
     with checks["metrics"].reading(f"{name}/metrics.json"):
         recorded = read_json(given.metrics)
         checks["metrics"].equal(f"{name}/metrics.json: parts", sorted(recorded), ["cost", "metrics"])
-        derived: Mapping[str, Any] = json.loads(json.dumps(measured(again, trial.config.evaluation.tasks)))
+        derived: Mapping[str, Any] = json.loads(json.dumps(measure_trial(again, trial.config.evaluation.tasks)))
         write_json(again.metrics, derived)
         checks["metrics"].fields(f"{name}/metrics.json:", recorded["metrics"], derived["metrics"])
         checks["costs"].fields(f"{name}/metrics.json: cost", recorded["cost"], derived["cost"])
@@ -171,7 +171,7 @@ def check_study_files(check: Check, plan: Plan, home: Home) -> None:
 
     In a results folder also what evaluations and measurements of critics left: whose they are is not on record.
     """
-    for folder in reached(home, {trial.id: trial.identity for trial in plan.trials}):
+    for folder in list_reached(home, {trial.id: trial.identity for trial in plan.trials}):
         check_sums(check, home, read_sums(folder))
     for kind in ("evals", "critics"):
         check_sums(check, home, read_sums(home.path / kind, whole=False))
@@ -191,7 +191,7 @@ def check_tracked(check: Check, home: Home, trials: Collection[str]) -> None:
         check.leave(f"the final numbers in {home.tracking.name}, which cannot be read ({error})")
         return
     metrics = {
-        trial: mlflow_metrics(read_json(home.trial(trial).metrics)["metrics"], FINAL) for trial, _, _ in recorded
+        trial: select_mlflow_metrics(read_json(home.trial(trial).metrics)["metrics"], FINAL) for trial, _, _ in recorded
     }
     for trial, name, value in recorded:
         check.equal(f"{home.tracking.name}: {trial} {name}", value, metrics[trial].get(name, ABSENT))

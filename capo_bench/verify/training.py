@@ -13,35 +13,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capo_bench.critic.quality import share_charged
-from capo_bench.revote.batch import earned_in_training, store_of
-from capo_bench.revote.setting import trained_setting
-from capo_bench.revote.study import recorded
+from capo_bench.revote.batch import compute_earned, store_of
+from capo_bench.revote.setting import find_trained_setting
+from capo_bench.revote.study import read_recorded
 from capo_bench.revote.trial import is_whole
 from capo_bench.store.home import TrialFolder, read_json
-from capo_bench.study.beside import parameters
-from capo_bench.study.code import hashes
+from capo_bench.study.beside import count_model_parameters
+from capo_bench.study.code import hash_roots
 from capo_bench.verify.checks import Check, Checks
 from capo_bench.verify.lengths import Lengths
 from evals.benchmarks import Benchmark, Problem
 from evals.fingerprint import ADAPTER, is_adapter
-from evals.tasks.named import benchmark_of
+from evals.tasks.named import find_benchmark
 from evals.verify import VERIFIER_VERSION, Verifier
 from trainers.backbones import BACKBONES
 from trainers.budget import Meter
-from trainers.credit.align import tokens_to_steps
+from trainers.credit.align import map_tokens_to_steps
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Evidence, process_signal_only
-from trainers.credit.critique import Critique, usage_metrics
+from trainers.credit.critique import Critique, measure_usage
 from trainers.credit.parse import parse
-from trainers.credit.segment import SEGMENTERS, step_texts
-from trainers.credit.votes import VOTES, charged_metrics, vote_metrics
+from trainers.credit.segment import SEGMENTERS, list_step_texts
+from trainers.credit.votes import VOTES, measure_charges, vote_metrics
 from trainers.critics import CRITICS
 from trainers.critics.base import Solution, Surroundings
 from trainers.critics.language import LanguageParams
-from trainers.critics.local import parameters_in
+from trainers.critics.local import count_parameters
 from trainers.methods import METHODS
-from trainers.prm.scored import scored_metrics
-from trainers.rollouts import Rollout, StoredStep, read_step, stored_steps
+from trainers.prm.scored import measure_scored
+from trainers.rollouts import Rollout, StoredStep, list_stored_steps, read_step
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
@@ -68,12 +68,12 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
     if METHODS.get(trial.config.method).train is None:
         return
     check, where, kept = checks["steps"], folder.place(folder.steps), folder.place(folder.rollouts)
-    rollouts = _Rollouts(checks, trial, benchmark_of(trial.config.benchmark), verifier, lengths)
+    rollouts = _Rollouts(checks, trial, find_benchmark(trial.config.benchmark), verifier, lengths)
     with check.reading(where):
-        records, files = recorded(folder), stored_steps(folder.rollouts)
-        _ended(check, where, [*records.values()], trial.config.train)
+        records, files = read_recorded(folder), list_stored_steps(folder.rollouts)
+        _check_end(check, where, [*records.values()], trial.config.train)
         check.equal(f"{where}: numbers of steps", sorted(records), [*range(1, len(records) + 1)])
-        _sizes(check, where, [*records.values()], trial, folder)
+        _check_sizes(check, where, [*records.values()], trial, folder)
         checks["rollouts"].equal(f"{kept}: steps", sorted(files), sorted(records))
         derived = set[str]()
         for number in sorted(files.keys() & records.keys()):
@@ -81,24 +81,26 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
                 step = read_step(number, files[number])
                 for path, part in zip(files[number], step.parts, strict=True):
                     rollouts.check(part, f"{kept}/{path.name}")
-                derived |= _step(checks, trial, folder, step, records[number])
-        _rest(check, records, derived)
+                derived |= _check_step(checks, trial, folder, step, records[number])
+        _note_rest(check, records, derived)
 
 
-def _step(checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, record: Mapping[str, Any]) -> set[str]:
+def _check_step(
+    checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, record: Mapping[str, Any]
+) -> set[str]:
     """Compare a step's record with what its rollouts and the settings say; return the names of what was derived."""
     check, where, config = checks["steps"], f"{folder.place(folder.steps)}: step {step.step}", trial.config
-    credit = _credit(checks, trial, folder.place(folder.rollouts), step, record)
-    numbers = _add_up([_numbers(part, critics=_asked(trial) > 0) for part in step.parts])
+    credit = _check_credit(checks, trial, folder.place(folder.rollouts), step, record)
+    numbers = _add_up([_compute_numbers(part, critics=_count_critiques(trial) > 0) for part in step.parts])
     shared = config.train.group_size if BACKBONES.load(config.backbone).vllm else 1
     numbers |= {"of": config.train.steps, "policy_prefill_tokens": numbers["policy_prompt_tokens"] / shared}
-    if _weighs_nothing(record, trial):
+    if _has_no_sizes(record, trial):
         check.leave("FLOPs and weighed tokens, for nobody gave the critic's size (critic.parameters)")
     else:
         sizes = round(record["policy_parameters"]), round(record["critic_parameters"])
         meter = Meter(*sizes, updates=config.train.updates_per_batch)
-        numbers |= meter.read({**_continued(record, trial), **credit, **numbers})
-    silent = _silent(record, step, config)
+        numbers |= meter.read({**_take_continued(record, trial), **credit, **numbers})
+    silent = _compute_silent_share(record, step, config)
     if silent is not None:
         numbers[_SILENT] = silent
     elif _SILENT in record:
@@ -107,26 +109,26 @@ def _step(checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, r
     return {*numbers, *credit, _SILENT}
 
 
-def _weighs_nothing(record: Mapping[str, Any], trial: Trial) -> bool:
+def _has_no_sizes(record: Mapping[str, Any], trial: Trial) -> bool:
     """Whether a record has no sizes because that of the trial's critic, which was asked, is not known."""
-    return "policy_parameters" not in record and _asks_critic(trial.config) and _critic_size(trial) is None
+    return "policy_parameters" not in record and _has_critic(trial.config) and _count_critic_parameters(trial) is None
 
 
-def _continued(record: Mapping[str, Any], trial: Trial) -> dict[str, float]:
+def _take_continued(record: Mapping[str, Any], trial: Trial) -> dict[str, float]:
     """Return the recorded tokens of continuations, which were not kept and cannot be counted again."""
     uses_values = "values" in METHODS.get(trial.config.method).uses
     return {"value_tokens": record.get("value_tokens", 0.0)} if uses_values else {}
 
 
-def _asks_critic(config: TrialConfig) -> bool:
+def _has_critic(config: TrialConfig) -> bool:
     return "critic" in METHODS.get(config.method).uses
 
 
-def _critic_size(trial: Trial) -> int | None:
-    return trial.config.critic.size(Surroundings(benchmark_of(trial.config.benchmark), trial.seed))
+def _count_critic_parameters(trial: Trial) -> int | None:
+    return trial.config.critic.size(Surroundings(find_benchmark(trial.config.benchmark), trial.seed))
 
 
-def _ended(check: Check, where: str, records: Sequence[Mapping[str, Any]], train: TrainConfig) -> None:
+def _check_end(check: Check, where: str, records: Sequence[Mapping[str, Any]], train: TrainConfig) -> None:
     """Compare the number of steps with the settings: all of them, or as many as it took to reach the budget."""
     budget, last = train.budget, len(records)
     if budget is None:
@@ -143,11 +145,13 @@ def _ended(check: Check, where: str, records: Sequence[Mapping[str, Any]], train
         check.equal(f"{where}: steps", last, min(reached, train.steps))
 
 
-def _sizes(check: Check, where: str, records: Sequence[Mapping[str, Any]], trial: Trial, folder: TrialFolder) -> None:
+def _check_sizes(
+    check: Check, where: str, records: Sequence[Mapping[str, Any]], trial: Trial, folder: TrialFolder
+) -> None:
     """Compare the sizes by which tokens are weighed: the same in all steps, the policy's that of its weights."""
-    sizes = {"policy": None if _weighs_nothing(records[0], trial) else _parameters(folder.model)}
-    if _asks_critic(trial.config):
-        sizes["critic"] = _critic_size(trial)
+    sizes = {"policy": None if _has_no_sizes(records[0], trial) else _count_parameters(folder.model)}
+    if _has_critic(trial.config):
+        sizes["critic"] = _count_critic_parameters(trial)
     for name in ("policy_parameters", "critic_parameters"):
         check.equal(f"{where}: values of {name}", len({record.get(name) for record in records}), 1)
     for who, size in sizes.items():
@@ -157,15 +161,15 @@ def _sizes(check: Check, where: str, records: Sequence[Mapping[str, Any]], trial
             check.equal(f"{where}: {who}_parameters", records[0].get(f"{who}_parameters"), size)
 
 
-def _parameters(model: Path) -> int | None:
+def _count_parameters(model: Path) -> int | None:
     """Return how many parameters a trained model has, without its adapter; None where its weights are not here."""
     if not is_adapter(model):
-        return parameters_in(model)
+        return count_parameters(model)
     settings = read_json(model / ADAPTER)
-    return parameters(settings["base_model_name_or_path"], settings.get("revision"))
+    return count_model_parameters(settings["base_model_name_or_path"], settings.get("revision"))
 
 
-def _rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: set[str]) -> None:
+def _note_rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: set[str]) -> None:
     names = [name for record in records.values() for name in record if name not in _OF_THE_TRIAL | derived]
     measured = [name for name in names if name in _MEASURED or name.startswith("seconds")]
     check.take("losses, gradients, lengths at the limit and seconds, which only training could measure", len(measured))
@@ -173,7 +177,7 @@ def _rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: set[s
     check.leave(f"values of step records ({', '.join(rest)})", len(rest) * len(records))
 
 
-def _silent(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) -> float | None:
+def _compute_silent_share(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) -> float | None:
     """Return the share of groups whose rollouts have the same outcome; None where outcomes are not what is rewarded.
 
     TRL computes it in single precision: a record that differs only by its rounding is returned as it is.
@@ -186,8 +190,8 @@ def _silent(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) ->
     return float(record[_SILENT]) if math.isclose(record[_SILENT], share, abs_tol=_SINGLE) else share
 
 
-def _asked(trial: Trial) -> int:
-    return trial.config.credit.critiques if _asks_critic(trial.config) else 0
+def _count_critiques(trial: Trial) -> int:
+    return trial.config.credit.critiques if _has_critic(trial.config) else 0
 
 
 @dataclass(frozen=True)
@@ -216,48 +220,48 @@ class _Rollouts:
             _cut(check, self.trial.config, rollout, line)
             self.lengths.prompt(check, line, rollout.prompt, rollout.prompt_tokens)
             if rollout.truth is not None:
-                wrong = self.benchmark.check_steps(_problem(rollout), rollout.steps).wrong
+                wrong = self.benchmark.check_steps(_build_problem(rollout), rollout.steps).wrong
                 check.equal(f"{line} wrong steps", sorted(rollout.truth), sorted(wrong))
             self._critiques(rollout, line)
 
     def _critiques(self, rollout: Rollout, where: str) -> None:
         """Read the verdicts of critiques again: as their critic gives them again, or in their texts."""
         check = self.checks["critiques"]
-        check.equal(f"{where} number of critiques", len(rollout.critiques), _asked(self.trial))
+        check.equal(f"{where} number of critiques", len(rollout.critiques), _count_critiques(self.trial))
         for number, (critique, again) in enumerate(zip_longest(rollout.critiques, self._draw(rollout))):
             place = f"{where} critique {number}"
             if critique is None:
                 continue  # their number differs
             if again is not None:
-                check.equal(place, _verdict(critique), _verdict(again))
+                check.equal(place, _get_verdict(critique), _get_verdict(again))
             elif not critique.text:
                 check.leave("critiques without a text; the credit check counts their flags")
             elif critique.abstained in _NO_TEXT:
                 check.leave("critiques that were cut off or failed")
-            elif not _same_parser(self.trial):
+            elif not _has_same_parser(self.trial):
                 check.leave("critiques that another version of the parser read")
             else:
                 critic = self.trial.config.critic
                 reply = critic.reply if isinstance(critic, LanguageParams) else "list"
                 verdict = parse(critique.text, rollout.aim, len(rollout.steps), reply=reply)
-                check.equal(place, _verdict(critique), verdict if isinstance(verdict, str) else sorted(verdict))
+                check.equal(place, _get_verdict(critique), verdict if isinstance(verdict, str) else sorted(verdict))
 
     def _draw(self, rollout: Rollout) -> Sequence[Critique]:
         """Return the critiques of a critic of ours that is a function of seed and solution; none of any other."""
-        params, asked = self.trial.config.critic, _asked(self.trial)
+        params, asked = self.trial.config.critic, _count_critiques(self.trial)
         if params.kept or not asked or not type(params).__module__.startswith("trainers."):
             return ()
         critic = params.build(Surroundings(self.benchmark, self.trial.seed))
-        solution, vote = Solution(_problem(rollout), rollout.steps, rollout.aim), self.trial.config.credit.vote
+        solution, vote = Solution(_build_problem(rollout), rollout.steps, rollout.aim), self.trial.config.credit.vote
         (critiques,) = asyncio.run(critic.critique([solution], asked, greedy=VOTES.get(vote).asks_one))
         return critiques
 
 
-def _problem(rollout: Rollout) -> Problem:
+def _build_problem(rollout: Rollout) -> Problem:
     return Problem(rollout.problem, rollout.prompt, rollout.answer)
 
 
-def _verdict(critique: Critique) -> str | list[int]:
+def _get_verdict(critique: Critique) -> str | list[int]:
     return critique.abstained or sorted(critique.wrong or ())
 
 
@@ -269,19 +273,21 @@ def _cut(check: Check, config: TrialConfig, rollout: Rollout, where: str) -> Non
     section = next((name for name in ("prm", "credit") if name in METHODS.get(config.method).uses), "evaluation")
     text, ends = "".join(rollout.pieces), np.cumsum([len(piece) for piece in rollout.pieces])
     spans = SEGMENTERS.get(getattr(config, section).segmenter)(text)
-    index = tokens_to_steps(np.concatenate(([0], ends[:-1])), ends, spans)
-    check.equal(f"{where} steps", list(rollout.steps), list(step_texts(text, spans)))
+    index = map_tokens_to_steps(np.concatenate(([0], ends[:-1])), ends, spans)
+    check.equal(f"{where} steps", list(rollout.steps), list(list_step_texts(text, spans)))
     if text.isascii():  # elsewhere two tokens may share a character
         check.equal(f"{where} tokens", list(rollout.tokens), np.bincount(index, minlength=len(spans)).tolist())
 
 
-def _same_parser(trial: Trial) -> bool:
+def _has_same_parser(trial: Trial) -> bool:
     """Whether the critic with all that it reaches, its parser too, is the one that the trial asked."""
-    critic = hashes({"critic": CRITICS.target(trial.config.critic.name)})
+    critic = hash_roots({"critic": CRITICS.target(trial.config.critic.name)})
     return bool(critic.items() <= trial.identity["training"]["code"].items())
 
 
-def _credit(checks: Checks, trial: Trial, place: str, step: StoredStep, record: Mapping[str, Any]) -> dict[str, float]:
+def _check_credit(
+    checks: Checks, trial: Trial, place: str, step: StoredStep, record: Mapping[str, Any]
+) -> dict[str, float]:
     """Compare what was recorded of credit with what votes and scores make of the rollouts; return the latter."""
     check, method = checks["credit"], METHODS.get(trial.config.method)
     where = f"{place}: step {step.step}"
@@ -291,41 +297,43 @@ def _credit(checks: Checks, trial: Trial, place: str, step: StoredStep, record: 
         lacking = sum(rollout.scored is None for rollout in step.rollouts)
         checks["rollouts"].equal(f"{where} without scores or a reason", lacking, 0)
         check.leave("scores of a process reward model, which only the model could give again", len(step.rollouts))
-    if any(len(rollout.critiques) != _asked(trial) for rollout in step.rollouts):
+    if any(len(rollout.critiques) != _count_critiques(trial) for rollout in step.rollouts):
         check.leave("credit of rollouts with another number of critiques than the settings")
         return {}
     if not is_whole(step, trial.config.train.group_size):
         check.differs(where, "whole groups", "others")
         return {}
-    numbers = _add_up(credit_numbers(trial.config, step))
+    numbers = _add_up(compute_credit_numbers(trial.config, step))
     _compare(check, f"{place} and steps.jsonl: step {step.step}", record, numbers)
     return numbers
 
 
-def credit_numbers(config: TrialConfig, step: StoredStep) -> list[dict[str, float]]:
+def compute_credit_numbers(config: TrialConfig, step: StoredStep) -> list[dict[str, float]]:
     """Return what is recorded of credit, as each process would record it."""
     stored = store_of(step.rollouts, config.credit.critiques)
-    earned = earned_in_training(stored, config)
+    earned = compute_earned(stored, config)
     only = process_signal_only(stored.batch(config.train.group_size, Evidence()), earned.advantages)
     numbers, start = [], 0
     for part in step.parts:
         end = start + sum(len(rollout.steps) for rollout in part)
         charges = None if earned.charges is None else earned.charges[start:end]
-        numbers.append({**_judged_numbers(config, part, charges), "groups_process_signal_only": only})
+        numbers.append({**_compute_judged_numbers(config, part, charges), "groups_process_signal_only": only})
         start = end
     return numbers
 
 
-def _judged_numbers(config: TrialConfig, part: Sequence[Rollout], charges: FloatArray | None) -> dict[str, float]:
+def _compute_judged_numbers(
+    config: TrialConfig, part: Sequence[Rollout], charges: FloatArray | None
+) -> dict[str, float]:
     if "prm" in METHODS.get(config.method).uses:
-        return scored_metrics([rollout.scored for rollout in part if rollout.scored])
-    if not _asks_critic(config):
+        return measure_scored([rollout.scored for rollout in part if rollout.scored])
+    if not _has_critic(config):
         return {}
     stored = store_of(part, config.credit.critiques)
     asked = config.credit.critiques * len(part)
     return {
-        **vote_metrics(stored.flags, share_charged(stored.flags, trained_setting(config.credit).ballot)),
-        **({} if charges is None else charged_metrics(stored.layout, charges)),
+        **vote_metrics(stored.flags, share_charged(stored.flags, find_trained_setting(config.credit).ballot)),
+        **({} if charges is None else measure_charges(stored.layout, charges)),
         "abstained": float(asked - stored.flags.answered.sum()),
     }
 
@@ -347,7 +355,7 @@ def _compare(check: Check, where: str, record: Mapping[str, Any], derived: Mappi
         check.equal(f"{where} {name}", math.nan if stored is None else stored, value, close=True)
 
 
-def _numbers(rollouts: Sequence[Rollout], *, critics: bool) -> dict[str, float]:
+def _compute_numbers(rollouts: Sequence[Rollout], *, critics: bool) -> dict[str, float]:
     outcomes = [rollout.outcome for rollout in rollouts if rollout.outcome is not None]
     steps = sum(len(rollout.steps) for rollout in rollouts)
     tokens = sum(sum(rollout.tokens) for rollout in rollouts)
@@ -359,7 +367,7 @@ def _numbers(rollouts: Sequence[Rollout], *, critics: bool) -> dict[str, float]:
         "tokens_per_response": tokens / len(rollouts),
         "policy_tokens": float(tokens),
         "policy_prompt_tokens": float(sum(rollout.prompt_tokens for rollout in rollouts)),
-        **(usage_metrics([rollout.critiques for rollout in rollouts]) if critics else {}),
+        **(measure_usage([rollout.critiques for rollout in rollouts]) if critics else {}),
     }
     if all(rollout.truth is not None for rollout in rollouts):
         wrong = sum(len(rollout.truth or ()) for rollout in rollouts)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from evals.benchmarks import Problem, StepCheck
 from evals.coins.problems import LIMIT, VERBS, Chain, Operation, apply, draw_chain, read, render
 from evals.coins.solutions import SEPARATOR
-from evals.verify.answers import boxed
+from evals.verify.answers import read_boxed
 
 SPLITS = ("lessons", "train", "test")
 MOST, REPAIR = "How many at most?", "no, "
@@ -104,7 +104,7 @@ def check_fork(fork: Fork, steps: Sequence[str]) -> StepCheck:
             operation, claim = (match[3], int(match[4])), int(match[5])
             right = int(match[2]) == before and operation in fork.choices[place] and apply(before, *operation) == claim
         else:
-            right = place == len(fork.choices) and boxed(step) == str(before)
+            right = place == len(fork.choices) and read_boxed(step) == str(before)
         if not right:
             wrong.add(place)
         elif before != best[done]:
@@ -119,7 +119,7 @@ def check_repairs(chain: Chain, steps: Sequence[str]) -> StepCheck:
     for place, step in enumerate(steps):
         match = _SUM.fullmatch(step.strip())
         if match is None:
-            right = len(claims) == len(truth) and boxed(step) == str(claims[-1])
+            right = len(claims) == len(truth) and read_boxed(step) == str(claims[-1])
         else:
             if match[1] and len(claims) > 1:
                 claims.pop()

@@ -108,7 +108,7 @@ def draw_pupil(misconceptions: Sequence[Misconception], slip: float, rng: random
 
 
 @cache
-def touched_share(misconceptions: tuple[Misconception, ...], split: str) -> float:
+def measure_touched_share(misconceptions: tuple[Misconception, ...], split: str) -> float:
     """Return the share of a split's steps for which a misconception gives a wrong result."""
     pupil = Pupil(misconceptions)
     steps = [step for problem in draw(split, _CHECKED, 0) for step in _list_steps(problem.prompt)]
@@ -122,11 +122,11 @@ def _list_steps(prompt: str) -> list[tuple[int, str, int]]:
 
 
 def _draw_slip(right: int, rest: Sequence[Operation], rng: random.Random) -> int:
-    near = slips(right, rest)
+    near = list_slips(right, rest)
     return rng.choice(near) if near else right
 
 
-def slips(right: int, rest: Sequence[Operation]) -> list[int]:
+def list_slips(right: int, rest: Sequence[Operation]) -> list[int]:
     """Return the wrong totals near the right one from which the rest of the chain stays in range."""
     return [total for total in range(right - 5, right + 6) if total != right and stays_in_range(total, rest)]
 

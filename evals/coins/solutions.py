@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from evals.benchmarks import StepCheck
 from evals.coins.problems import LIMIT, Chain, apply
 from evals.coins.pupil import FAULTLESS, Pupil
-from evals.verify.answers import boxed, clean
-from evals.verify.numbers import equal_numbers
+from evals.verify.answers import clean, read_boxed
+from evals.verify.numbers import compare_numbers
 
 SEPARATOR = "\n\n"
 _STEP = re.compile(r"(-?\d{1,4}) ([+\-*]) (\d{1,4}) = (-?\d{1,4})", re.ASCII)
@@ -84,7 +84,8 @@ def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
 
     Args:
         chain: The problem.
-        steps: The solution, cut into steps. A step that ends with a space continues in the next step (`step_texts`).
+        steps: The solution, cut into steps. A step that ends with a space continues in the next step
+            (`list_step_texts`).
     """
     truth = [chain.start, *chain.totals()]
     wrong, follow = set[int](), set[int]()
@@ -213,5 +214,5 @@ def _judge_answer(chain: Chain, statement: str, reading: _Reading) -> _Judgement
 
 
 def _is_answer(step: str, claim: int) -> bool:
-    answer = boxed(step) if _ANSWER.fullmatch(step) else None
-    return answer is not None and equal_numbers(clean(answer), str(claim)) is True
+    answer = read_boxed(step) if _ANSWER.fullmatch(step) else None
+    return answer is not None and compare_numbers(clean(answer), str(claim)) is True

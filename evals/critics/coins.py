@@ -9,8 +9,8 @@ from evals.coins import COINS as BENCHMARK
 from evals.coins.problems import MEASURED, read
 from evals.coins.pupil import MISCONCEPTIONS, Pupil
 from evals.coins.solutions import SEPARATOR, demonstrate
-from evals.critics.data import Loaded, Selection, checked_subsets
-from evals.critics.labels import LabelledSolution, exact_labels
+from evals.critics.data import Loaded, Selection, check_subsets
+from evals.critics.labels import LabelledSolution, label_exactly
 from evals.tasks.rows import DataErrors
 
 PUPILS = (Pupil(slip=0.1), Pupil(slip=0.25), *(Pupil(MISCONCEPTIONS, belief, 0.05) for belief in (0.2, 0.5, 0.8)))
@@ -34,7 +34,7 @@ class CoinsSolutions:
         """Draw solutions: `limit` in total, as equally many of each split as possible."""
         if selection.source is not None:
             raise DataErrors([f"--data-dir {selection.source}: coins is drawn, not read; leave --data-dir out"])
-        splits = checked_subsets(self.name, selection.subsets or ("test",), MEASURED)
+        splits = check_subsets(self.name, selection.subsets or ("test",), MEASURED)
         together = len(splits) * COUNT if selection.limit is None else selection.limit
         counts = [together // len(splits) + (place < together % len(splits)) for place in range(len(splits))]
         solutions = [
@@ -48,7 +48,7 @@ class CoinsSolutions:
 def _label(problem: Problem, split: str, number: int, seed: int) -> LabelledSolution:
     rng = random.Random(f"labelled coins/{split}/{seed}/{number}")
     steps = demonstrate(read(problem.prompt), rng, PUPILS[number % len(PUPILS)]).split(SEPARATOR)
-    labels = exact_labels(BENCHMARK.check_steps(problem, steps), len(steps), problem.id)
+    labels = label_exactly(BENCHMARK.check_steps(problem, steps), len(steps), problem.id)
     return LabelledSolution(problem.id, split, problem, tuple(steps), labels)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from evals.critics.labels import LabelledSolution
-from evals.registry import Registry, did_you_mean
-from evals.tasks.rows import DataErrors, Flaws, Row, data_files, hub_rows, read_rows
+from evals.registry import Registry, suggest_similar
+from evals.tasks.rows import DataErrors, Flaws, Row, list_data_files, read_hub_rows, read_rows
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class StepData(Protocol):
         ...
 
 
-def checked_subsets(data: str, asked: Sequence[str], subsets: Iterable[str]) -> tuple[str, ...]:
+def check_subsets(data: str, asked: Sequence[str], subsets: Iterable[str]) -> tuple[str, ...]:
     """Return the requested subsets without duplicates, or all subsets if none is requested.
 
     Raises:
@@ -74,7 +74,7 @@ def checked_subsets(data: str, asked: Sequence[str], subsets: Iterable[str]) -> 
     """
     subsets = list(subsets)
     flaws: Flaws = [
-        f"--data {data}: unknown subset {name!r}{did_you_mean(name, subsets)}; known: {', '.join(subsets)}"
+        f"--data {data}: unknown subset {name!r}{suggest_similar(name, subsets)}; known: {', '.join(subsets)}"
         for name in asked
         if name not in subsets
     ]
@@ -102,7 +102,7 @@ class PublishedSteps:
     def load(self, selection: Selection) -> Loaded:
         """Load solutions from local files or the hub."""
         flaws: Flaws = []
-        wanted = checked_subsets(self.name, selection.subsets or self.default, self.subsets)
+        wanted = check_subsets(self.name, selection.subsets or self.default, self.subsets)
         solutions = [
             solution
             for subset in wanted
@@ -110,7 +110,9 @@ class PublishedSteps:
         ]
         if flaws:
             raise DataErrors(flaws)
-        return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
+        return Loaded(
+            draw_solutions(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub)
+        )
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
         """Return the solutions of a subset's rows; errors in the rows are added to `flaws`."""
@@ -119,8 +121,8 @@ class PublishedSteps:
     def rows(self, subset: str, source: Path | None, flaws: Flaws) -> list[Row]:
         """Return the rows of a subset; an empty name means all rows, in one file."""
         if source is None:
-            return list(hub_rows(self.hub, subset or None, flaws))
-        files = data_files(source, self.name, subset, alone=self.alone)
+            return list(read_hub_rows(self.hub, subset or None, flaws))
+        files = list_data_files(source, self.name, subset, alone=self.alone)
         if not files:
             flaws.append(
                 f"--data-dir {source}: no file for subset {subset!r}; it is expected as {self.name}/{subset or 'data'}"
@@ -129,7 +131,7 @@ class PublishedSteps:
         return [row for file in files for row in read_rows(file, flaws)]
 
 
-def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -> list[LabelledSolution]:
+def draw_solutions(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -> list[LabelledSolution]:
     """Draw at most `limit` solutions, in their order: equally many of each subset, with each subset's share of errors.
 
     Files are sorted by difficulty, by error or by problem, so their first rows are not a representative sample.
@@ -138,7 +140,7 @@ def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -
         return list(solutions)
     rng = random.Random(f"labelled solutions/{seed}")
     subsets = {name: [s for s in solutions if s.subset == name] for name in dict.fromkeys(s.subset for s in solutions)}
-    counts = shares([len(rows) for rows in subsets.values()], limit)
+    counts = divide_equally([len(rows) for rows in subsets.values()], limit)
     kept = {
         solution.id
         for rows, count in zip(subsets.values(), counts, strict=True)
@@ -147,7 +149,7 @@ def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -
     return [solution for solution in solutions if solution.id in kept]
 
 
-def shares(sizes: Sequence[int], limit: int) -> list[int]:
+def divide_equally(sizes: Sequence[int], limit: int) -> list[int]:
     """Return how many to take of each subset: as equal as the sizes allow, and `limit` in total."""
     taken = [0] * len(sizes)
     for rank, place in enumerate(sorted(range(len(sizes)), key=lambda place: sizes[place])):

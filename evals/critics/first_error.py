@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evals.critics.labels import StepLabels
-from evals.critics.metrics import DRAWS, BoolArray, FloatArray, ShareEstimate, interval
+from evals.critics.metrics import DRAWS, BoolArray, FloatArray, ShareEstimate, compute_interval
 
 Outcome = tuple[bool, bool]
 """Whether a solution has an error, and whether the flags identified it."""
@@ -37,7 +37,7 @@ class FirstErrorScores:
     f1: ShareEstimate
 
 
-def identified(flags: BoolArray | None, labels: StepLabels) -> bool:
+def is_identified(flags: BoolArray | None, labels: StepLabels) -> bool:
     """Return whether the first flag is the first wrong step, or there is no flag and no error; False if unjudged."""
     if flags is None:
         return False
@@ -45,7 +45,7 @@ def identified(flags: BoolArray | None, labels: StepLabels) -> bool:
     return bool(flagged.size and flagged[0] == min(labels.wrong)) if labels.wrong else not flagged.size
 
 
-def first_error_scores(
+def score_first_error(
     flags: Mapping[str, Sequence[BoolArray | None]], labels: Mapping[str, Sequence[StepLabels]]
 ) -> dict[str, FirstErrorScores]:
     """Score every subset and, under ``"mean"``, their mean; as published, each subset has the same weight.
@@ -57,7 +57,7 @@ def first_error_scores(
     scores, draws = dict[str, FirstErrorScores](), dict[str, FloatArray]()
     for name, rows in flags.items():
         pairs = list(zip(rows, labels[name], strict=True))
-        outcomes = [(bool(label.wrong), identified(flag, label)) for flag, label in pairs]
+        outcomes = [(bool(label.wrong), is_identified(flag, label)) for flag, label in pairs]
         draws[name] = _draw_shares(outcomes)
         scores[name] = _compute_scores(outcomes, sum(flag is None for flag in rows), draws[name])
     if len(scores) > 1:
@@ -105,4 +105,8 @@ def _average_scores(scores: Sequence[FirstErrorScores], drawn: FloatArray) -> Fi
 
 
 def _make_estimate(value: float, drawn: FloatArray) -> ShareEstimate:
-    return ShareEstimate(None) if np.isnan(value) else ShareEstimate(float(value), *interval(drawn[~np.isnan(drawn)]))
+    return (
+        ShareEstimate(None)
+        if np.isnan(value)
+        else ShareEstimate(float(value), *compute_interval(drawn[~np.isnan(drawn)]))
+    )

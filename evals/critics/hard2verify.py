@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from evals.benchmarks import Problem
 from evals.critics.data import PublishedSteps, Selection
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.tasks.rows import Flaws, Row, RowModel, models
+from evals.tasks.rows import Flaws, Row, RowModel, validate_rows
 
 SUBSET = "test"
 _CLOSED = ("question", "model_response_by_step", "human_labels", "human_labels_first_error_idx")
@@ -80,7 +80,7 @@ class Hard2Verify(PublishedSteps):
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
         """Return the solutions of the rows."""
-        return [_label(row) for _, row in models(rows, _Hard2VerifyRow, flaws)]
+        return [_label(row) for _, row in validate_rows(rows, _Hard2VerifyRow, flaws)]
 
 
 def _label(row: _Hard2VerifyRow) -> LabelledSolution:

@@ -32,7 +32,7 @@ class StepLabels:
             )
 
 
-def exact_labels(check: StepCheck, steps: int, group: str = "") -> StepLabels:
+def label_exactly(check: StepCheck, steps: int, group: str = "") -> StepLabels:
     """Return the labels of an exact checker: every step has one; a step that merely follows an error is right."""
     return StepLabels(steps, check.wrong, frozenset(range(steps)), group)
 

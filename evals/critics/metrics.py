@@ -58,7 +58,7 @@ class StepScores:
     false_alarm: ShareEstimate
 
 
-def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> StepScores:
+def score_steps(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> StepScores:
     """Compute the scores of the flags of whole solutions.
 
     Args:
@@ -71,16 +71,16 @@ def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> Ste
     counts = np.array([_count_outcomes(*pair) for pair in zip(flags, labels, strict=True)], dtype=np.float64).reshape(
         -1, 4
     )
-    return scores_of(by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
+    return compute_scores(sum_by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
 
 
-def scores_of(grouped: FloatArray) -> StepScores:
+def compute_scores(grouped: FloatArray) -> StepScores:
     """Compute the scores from counts of steps that are summed over groups of correlated solutions.
 
     Args:
         grouped: True positives, false positives, false negatives and true negatives of each group, shape (groups, 4).
     """
-    total, drawn = grouped.sum(axis=0), resampled(grouped)
+    total, drawn = grouped.sum(axis=0), resample(grouped)
     hit, alarm, miss, calm = (int(count) for count in total)
     ratios: Mapping[str, tuple[FloatArray, FloatArray]] = {
         "precision": (np.array([1.0, 0, 0, 0]), np.array([1.0, 1, 0, 0])),
@@ -102,7 +102,7 @@ def _count_outcomes(flags: BoolArray, labels: StepLabels) -> tuple[int, int, int
     return hit, alarm, miss, len(labels.labelled) - hit - alarm - miss
 
 
-def by_group(counts: FloatArray, groups: Sequence[str]) -> FloatArray:
+def sum_by_group(counts: FloatArray, groups: Sequence[str]) -> FloatArray:
     """Return the counts summed over each group, shape (groups, columns)."""
     places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     summed = np.zeros((len(places), counts.shape[1]))
@@ -110,13 +110,13 @@ def by_group(counts: FloatArray, groups: Sequence[str]) -> FloatArray:
     return summed
 
 
-def resampled(grouped: FloatArray) -> FloatArray:
+def resample(grouped: FloatArray) -> FloatArray:
     """Return the column sums of bootstrap draws of whole rows, shape (DRAWS, columns); deterministic."""
-    return np.asarray(times_drawn(len(grouped)) @ grouped, dtype=np.float64)
+    return np.asarray(draw_times(len(grouped)) @ grouped, dtype=np.float64)
 
 
 @lru_cache(maxsize=1)
-def times_drawn(rows: int) -> FloatArray:
+def draw_times(rows: int) -> FloatArray:
     """Return how often each draw contains each of `rows` rows, shape (DRAWS, rows).
 
     The result is cached, because several voting rules are measured on the same rows. With fewer than two rows there are
@@ -132,10 +132,10 @@ def _estimate_ratio(total: FloatArray, drawn: FloatArray, part: FloatArray, whol
         return ShareEstimate(None)
     below = drawn @ whole
     shares = (drawn @ part)[below > 0] / below[below > 0]
-    return ShareEstimate(float(total @ part / (total @ whole)), *interval(shares))
+    return ShareEstimate(float(total @ part / (total @ whole)), *compute_interval(shares))
 
 
-def interval(values: FloatArray) -> tuple[float | None, float | None]:
+def compute_interval(values: FloatArray) -> tuple[float | None, float | None]:
     """Return the bounds of the middle 95 % of bootstrap draws; None without draws."""
     if not values.size:
         return None, None
@@ -143,7 +143,7 @@ def interval(values: FloatArray) -> tuple[float | None, float | None]:
     return float(low), float(high)
 
 
-def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
+def compute_alpha(counts: npt.NDArray[np.int64]) -> float | None:
     """Return Krippendorff's alpha = 1 - D_observed / D_expected for nominal ratings.
 
     With n_uv the number of ratings of unit u with value v, m_u the number of ratings of unit u, and n_v the number of
@@ -165,15 +165,15 @@ def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
     return float(alphas[0]) if alphas.size else None
 
 
-def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> ShareEstimate:
-    """Return `nominal_alpha` with its 95 % interval, from a bootstrap over whole groups.
+def estimate_alpha(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> ShareEstimate:
+    """Return `compute_alpha` with its 95 % interval, from a bootstrap over whole groups.
 
     Args:
-        counts: As for `nominal_alpha`, shape (units, values).
+        counts: As for `compute_alpha`, shape (units, values).
         groups: Group of each unit, usually the problem: units of a group are correlated.
     """
-    terms = by_group(_compute_terms(counts), groups)
-    return ShareEstimate(nominal_alpha(counts), *interval(_compute_alphas(resampled(terms))))
+    terms = sum_by_group(_compute_terms(counts), groups)
+    return ShareEstimate(compute_alpha(counts), *compute_interval(_compute_alphas(resample(terms))))
 
 
 def _compute_terms(counts: npt.NDArray[np.int64]) -> FloatArray:
@@ -192,7 +192,7 @@ def _compute_alphas(sums: FloatArray) -> FloatArray:
     return np.asarray(1 - (ratings[defined] - 1) * sums[defined, 0] / expected[defined], dtype=np.float64)
 
 
-def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -> ShareEstimate:
+def estimate_area(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -> ShareEstimate:
     """Return the probability that a wrong step has a larger doubt than a right one; equal doubts count half.
 
     This is the area under the ROC curve: Mann and Whitney's U divided by the number of pairs. Its 95 % interval is a
@@ -208,10 +208,10 @@ def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -
     """
     places = np.unique(doubts, return_inverse=True)[1]
     names, rows = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
-    draws = [_compute_area(places, wrong, times[rows]) for times in times_drawn(len(names))]
+    draws = [_compute_area(places, wrong, times[rows]) for times in draw_times(len(names))]
     value = _compute_area(places, wrong, np.ones(len(places)))
     areas = np.array([draw for draw in draws if draw is not None], dtype=np.float64)
-    return ShareEstimate(None) if value is None else ShareEstimate(value, *interval(areas))
+    return ShareEstimate(None) if value is None else ShareEstimate(value, *compute_interval(areas))
 
 
 def _compute_area(
@@ -259,7 +259,7 @@ class Calibration:
     brier: float | None
 
 
-def calibration(shares: FloatArray, wrong: npt.NDArray[np.bool_], votes: int) -> Calibration:
+def measure_calibration(shares: FloatArray, wrong: npt.NDArray[np.bool_], votes: int) -> Calibration:
     """Compare shares of votes with labels.
 
     Up to ten votes, there is one bin for every possible share; shares with abstentions go to the nearest bin. With more

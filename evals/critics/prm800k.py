@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from evals.benchmarks import Problem
 from evals.critics.data import PublishedSteps, Selection
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.critics.prm800k_layouts import Rated, rated_steps
+from evals.critics.prm800k_layouts import Rated, read_rated_steps
 from evals.tasks.rows import Flaws, Row
 
 SUBSETS = ("test", "train")
@@ -49,7 +49,7 @@ class RatedSteps(PublishedSteps):
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
         """Return the solutions of the rated steps."""
-        return _build_solutions(rated_steps(rows, flaws), subset, selection.neutral == "right")
+        return _build_solutions(read_rated_steps(rows, flaws), subset, selection.neutral == "right")
 
 
 def _build_solutions(steps: Sequence[Rated], split: str, neutral_is_right: bool) -> Iterator[LabelledSolution]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from evals.tasks.rows import Flaws, Row, RowModel, models
+from evals.tasks.rows import Flaws, Row, RowModel, validate_rows
 
 Rating = Literal[-1, 0, 1]
 
@@ -131,7 +131,7 @@ LAYOUTS: dict[str, Layout] = {"next_response": Stepwise, "label": Session, "labe
 """Column that identifies a layout, to the layout."""
 
 
-def rated_steps(rows: Sequence[Row], flaws: Flaws) -> list[Rated]:
+def read_rated_steps(rows: Sequence[Row], flaws: Flaws) -> list[Rated]:
     """Read rows of any layout; errors in the rows are added to `flaws`."""
     steps: list[Rated] = []
     for row in rows:
@@ -142,5 +142,5 @@ def rated_steps(rows: Sequence[Row], flaws: Flaws) -> list[Rated]:
                 f"{row.place}: has {', '.join(row.value)} but none of {columns}; see docs/measuring-critics.md"
             )
         else:
-            steps += [step for _, model in models([row], layout, flaws) for step in model.rated()]
+            steps += [step for _, model in validate_rows([row], layout, flaws) for step in model.rated()]
     return steps

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from evals.benchmarks import Problem
-from evals.critics.data import Loaded, PublishedSteps, Selection, checked_subsets, drawn
+from evals.critics.data import Loaded, PublishedSteps, Selection, check_subsets, draw_solutions
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.tasks.rows import DataErrors, Flaws, RowModel, models
+from evals.tasks.rows import DataErrors, Flaws, RowModel, validate_rows
 
 OUTSIDE = "error_steps names a step that the solution does not have"
 
@@ -32,14 +32,14 @@ class PRMBench(PublishedSteps):
     def load(self, selection: Selection) -> Loaded:
         """Load solutions from a local file or the hub."""
         flaws: Flaws = []
-        rows = [row for _, row in models(self.rows("", selection.source, flaws), _PrmBenchRow, flaws)]
+        rows = [row for _, row in validate_rows(self.rows("", selection.source, flaws), _PrmBenchRow, flaws)]
         if flaws:
             raise DataErrors(flaws)
-        kinds = checked_subsets(self.name, selection.subsets, dict.fromkeys(row.classification for row in rows))
+        kinds = check_subsets(self.name, selection.subsets, dict.fromkeys(row.classification for row in rows))
         rows = [row for row in rows if row.classification in kinds]
         usable = [row for row in rows if all(1 <= step <= len(row.modified_process) for step in row.error_steps)]
         left_out = {OUTSIDE: len(rows) - len(usable)} if len(usable) < len(rows) else {}
-        solutions = drawn([_label(row) for row in usable], selection.limit, selection.seed)
+        solutions = draw_solutions([_label(row) for row in usable], selection.limit, selection.seed)
         return Loaded(solutions, left_out, str(selection.source or self.hub))
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from evals.benchmarks import Problem
 from evals.critics.data import PublishedSteps, Selection
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.tasks.rows import Flaws, Row, RowModel, models
+from evals.tasks.rows import Flaws, Row, RowModel, validate_rows
 
 SUBSETS = ("gsm8k", "math", "olympiadbench", "omnimath")
 
@@ -44,7 +44,7 @@ class ProcessBench(PublishedSteps):
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
         """Return the solutions of the rows."""
-        return [_label(row, subset) for _, row in models(rows, _ProcessBenchRow, flaws)]
+        return [_label(row, subset) for _, row in validate_rows(rows, _ProcessBenchRow, flaws)]
 
 
 def _label(row: _ProcessBenchRow, subset: str) -> LabelledSolution:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.harness.folder import GENERATIONS, TASK, keep_latest, read_task, whole_batches
+from evals.harness.folder import GENERATIONS, TASK, keep_latest, read_task, read_whole_batches
 from evals.harness.generate import MOST_FAILED, Asker, generate
 from evals.harness.identity import list_completions
 from evals.harness.progress import Tell, ignore
@@ -17,7 +17,7 @@ from evals.models.base import Model
 from evals.verify.answers import AnswerStyle
 
 
-def as_wanted(
+def apply_settings(
     task: EvalTask,
     *,
     greedy: bool = True,
@@ -105,6 +105,6 @@ def complete(folder: Path) -> bool:
     if not (folder / TASK).is_file():
         return False
     record = read_task(folder)
-    lines = keep_latest(whole_batches(folder / GENERATIONS)[0]).values()
+    lines = keep_latest(read_whole_batches(folder / GENERATIONS)[0]).values()
     came = sum(line["failure"] is None for line in lines)
     return came == len(record.asked) * len(list_completions(record.identity))

@@ -29,11 +29,11 @@ from evals.harness.folder import (
     keep_latest,
     read_samples,
     read_task,
-    whole_batches,
+    read_whole_batches,
 )
-from evals.harness.identity import EvaluationError, comparable, list_completions
+from evals.harness.identity import EvaluationError, explain_incomparable, list_completions
 from evals.harness.results import Result, read_result
-from evals.metrics import AT_K, SAMPLED, Decoding, is_length, problem_scores, split_at_k
+from evals.metrics import AT_K, SAMPLED, Decoding, is_length, score_problems, split_at_k
 from evals.tasks import PREFIX
 
 _RANKED = {"accuracy": "acc", "accuracy_norm": "acc_norm"}
@@ -137,7 +137,9 @@ def _check_one_model(tasks: Sequence[_Task]) -> None:
     first, *others = tasks
     for other in others:
         if other.record.identity["model"] != first.record.identity["model"]:
-            parts = comparable({"model": first.record.identity["model"]}, {"model": other.record.identity["model"]})
+            parts = explain_incomparable(
+                {"model": first.record.identity["model"]}, {"model": other.record.identity["model"]}
+            )
             shown = "; ".join(map(str, parts)) or "the weights"
             raise EvaluationError(
                 f"{first.folder} and {other.folder} are of different models ({shown}); export them one by one"
@@ -239,9 +241,9 @@ def _build_run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
 
 def _build_samples(task: _Task) -> Iterator[dict[str, Any]]:
     """Yield the lines of ``samples_<task>.jsonl``, one per problem and filter."""
-    generations = keep_latest(whole_batches(task.folder / GENERATIONS)[0])
+    generations = keep_latest(read_whole_batches(task.folder / GENERATIONS)[0])
     samples = read_samples(task.folder)
-    scores = {name: problem_scores(samples, ours) for name, ours in task.metrics.items()}
+    scores = {name: score_problems(samples, ours) for name, ours in task.metrics.items()}
     each = list_completions(task.record.identity)
     for (number, asked), (kept, decoding) in product(enumerate(task.record.asked), task.filters.items()):
         problem = asked.problem

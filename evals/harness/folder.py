@@ -119,7 +119,7 @@ def read_task(folder: Path) -> TaskRecord:
         ) from error
 
 
-def whole_batches(path: Path) -> tuple[list[Generation], int]:
+def read_whole_batches(path: Path) -> tuple[list[Generation], int]:
     """Read the complete batches, and return them with their length in bytes.
 
     Raises:

@@ -32,7 +32,7 @@ from evals.harness.folder import (
     make_key,
     note_seconds,
     read_task,
-    whole_batches,
+    read_whole_batches,
     write_task,
 )
 from evals.harness.identity import EvaluationError, Identity, find_differences, list_completions, read_identity
@@ -101,7 +101,7 @@ def generate(  # noqa: PLR0913 - tasks, model, folder, limits and callbacks
     """
     with _open(folder) as file:
         record = _read_record(folder, task, asker.model, read_identity(task, asker.model, asker.seed))
-        there, good = whole_batches(folder / GENERATIONS)
+        there, good = read_whole_batches(folder / GENERATIONS)
         file.truncate(good)
         drop_torn_line(folder / TIMING)
         held = keep_latest(there)

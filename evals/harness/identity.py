@@ -72,7 +72,7 @@ def find_differences(left: Identity, right: Identity, *, but: Sequence[str] = ()
     ]
 
 
-def comparable(left: Identity, right: Identity) -> list[Difference]:
+def explain_incomparable(left: Identity, right: Identity) -> list[Difference]:
     """Return the reasons why two results of a task may not be compared in one table; empty if they may.
 
     Everything except the model itself and the seed must agree: backend, dtype, template, sampling, task, data,

@@ -64,7 +64,7 @@ def write_result(
     return result
 
 
-def scoring_seconds(result: Result) -> dict[str, float]:
+def read_scoring_seconds(result: Result) -> dict[str, float]:
     """Return the seconds and the process seconds of scoring, in the form that `write_result` takes."""
     return {name: result.cost[name] for name in ("score_seconds", "score_cpu_seconds")}
 

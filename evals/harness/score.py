@@ -18,7 +18,7 @@ from evals.harness.folder import (
     TaskRecord,
     keep_latest,
     read_task,
-    whole_batches,
+    read_whole_batches,
     write_samples,
 )
 from evals.harness.identity import EvaluationError, list_completions
@@ -57,7 +57,7 @@ def score(  # noqa: PLR0913 - folders, verifier, segmenter and callback
     for first in range(0, len(work), _CHUNK):
         chunk = work[first : first + _CHUNK]
         if record.identity["output"] == "choose":
-            samples += [chosen(asked, line) for asked, line in chunk]
+            samples += [choose_option(asked, line) for asked, line in chunk]
         else:
             pairs = [(asked.problem, line) for asked, line in chunk]
             samples += judge(pairs, verifier=verifier, style=record.identity["answers"], cut=cut, checker=checker)
@@ -95,7 +95,7 @@ def judge(
     ]
 
 
-def chosen(asked: Asked, line: Generation) -> Sample:
+def choose_option(asked: Asked, line: Generation) -> Sample:
     """Return the sample of ranked options: by log-probability, and by log-probability per character.
 
     The length is the option's number of characters without the space before it, as in lm-eval's ``acc_norm``. Among
@@ -120,7 +120,7 @@ def chosen(asked: Asked, line: Generation) -> Sample:
 
 def _pair_completions(folder: Path, record: TaskRecord) -> list[tuple[Asked, Generation]]:
     """Return every completion of the record with its problem, problem by problem."""
-    generations = keep_latest(whole_batches(folder / GENERATIONS)[0])
+    generations = keep_latest(read_whole_batches(folder / GENERATIONS)[0])
     each = list_completions(record.identity)
     wanted = [(asked, (asked.problem.id, *which)) for asked in record.asked for which in each]
     missing = sum(key not in generations for _, key in wanted)

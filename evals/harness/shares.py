@@ -21,7 +21,7 @@ from evals.harness.folder import (
     TaskRecord,
     format_json,
     read_task,
-    whole_batches,
+    read_whole_batches,
     write_task,
 )
 from evals.harness.tasks import EvalTask
@@ -74,7 +74,7 @@ def _join_task(folders: list[Path], joined: Path) -> None:
     write_task(joined, _join_records([read_task(folder) for folder in folders]))
     generations, timing, batches = [], [], 0
     for folder in folders:
-        lines, _ = whole_batches(folder / GENERATIONS)
+        lines, _ = read_whole_batches(folder / GENERATIONS)
         seconds = [json.loads(line) for line in (folder / TIMING).read_text(encoding="utf-8").splitlines()]
         generations += [{**line, "batch": line["batch"] + batches} for line in lines]
         timing += [{**line, "batch": line["batch"] + batches} for line in seconds]

@@ -13,9 +13,9 @@ from evals.benchmarks import Problem
 from evals.models.base import Sampling
 from evals.models.local import hide_hints
 from evals.models.prompt import INSTRUCTION
-from evals.tasks import task_file, task_names
-from evals.tasks.canonical import form
-from evals.tasks.identity import sampled_by
+from evals.tasks import find_task_file, list_task_names
+from evals.tasks.canonical import get_form
+from evals.tasks.identity import describe_sampled
 from evals.tasks.row_settings import TestRows
 from evals.tasks.rows import DataErrors, Flaws
 from evals.verify.answers import DEFAULT_STYLE, AnswerStyle
@@ -78,12 +78,12 @@ def load_tasks(
     metadata |= {"problems": limit} if limit else {}
     flaws: Flaws = []
     tasks = []
-    for name in task_names(names, own):
+    for name in list_task_names(names, own):
         rows = {"own_task": name, "rows": own[name].model_dump(mode="json")} if name in own else {}
         try:
             with hide_hints():
                 manager = TaskManager(include_defaults=False, metadata={**metadata, **rows})
-                (task,) = manager.load([str(task_file(name))])["tasks"].values()
+                (task,) = manager.load([str(find_task_file(name))])["tasks"].values()
             tasks.append(_read(name, task, limit))
         except DataErrors as errors:
             flaws += errors.flaws
@@ -109,14 +109,14 @@ def _read(name: str, task: Any, limit: int | None) -> EvalTask:
     config, asked = task.config, [task.doc_to_text(doc) for doc in docs]
     choose = config.output_type == "multiple_choice"
     wanted = config.generation_kwargs or {}
-    drawn = sampled_by(config.repeats, wanted)
+    drawn = describe_sampled(config.repeats, wanted)
     return EvalTask(
         name=name,
         version=str(task.VERSION),
         output="choose" if choose else "generate",
         problems=tuple(
             # The model's template adds the instruction.
-            Problem(doc["id"], text.removeprefix(INSTRUCTION), doc["answer"], form(doc))
+            Problem(doc["id"], text.removeprefix(INSTRUCTION), doc["answer"], get_form(doc))
             for doc, text in zip(docs, asked, strict=True)
         ),
         greedy=True,

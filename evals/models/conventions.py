@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evals.models.base import ModelError
-from evals.models.prompt import Template, choose_template, render_turns, template_hash
+from evals.models.prompt import Template, choose_template, hash_template, render_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,12 +47,12 @@ def read_conventions(wanted: str, config: Any, generation: Any, tokenizer: PreTr
     """
     template = choose_template(wanted, config, tokenizer)
     closing = close_of_turn(tokenizer) if template in {"chat", "message"} and tokenizer.chat_template else ""
-    closer = token_at(closing, tokenizer)
+    closer = find_token(closing, tokenizer)
     ends = _collect_ids(getattr(generation, "eos_token_id", None), tokenizer.eos_token_id, closer)
     if not ends:
         raise ModelError(f"the tokenizer of {tokenizer.name_or_path} names no end token; add eos_token to its settings")
     return Conventions(
-        template, template_hash(template, tokenizer.chat_template), ends, _describe_flaw(closing, closer)
+        template, hash_template(template, tokenizer.chat_template), ends, _describe_flaw(closing, closer)
     )
 
 
@@ -66,7 +66,7 @@ def close_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     return render_turns(turns, tokenizer, opened=False).rpartition(_REPLY)[2].strip()
 
 
-def token_at(text: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
+def find_token(text: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Return the id of the longest special or added token at the start of a text; None if there is none."""
     added = tokenizer.added_tokens_decoder.items()
     fitting = [

@@ -19,7 +19,7 @@ def draw_seed(seed: int, prompt: str) -> int:
     return int.from_bytes(draw_key(seed, prompt)[:4], "big") >> 2
 
 
-def completion_draws(keys: Sequence[bytes], first: int, n: int, length: int) -> npt.NDArray[np.float64]:
+def draw_numbers(keys: Sequence[bytes], first: int, n: int, length: int) -> npt.NDArray[np.float64]:
     """Return the random numbers that determine the tokens, shape (keys, n, length); each completion has its own."""
     return np.stack([[make_uniform_draws(key, first + place, length) for place in range(n)] for key in keys])
 

@@ -12,10 +12,10 @@ from typing import Any
 from evals.fingerprint import (
     ADAPTER,
     ModelFolderError,
-    adapter_fingerprint,
+    fingerprint_adapter,
+    fingerprint_weights,
     is_adapter,
     read_adapter_settings,
-    weights_fingerprint,
 )
 from evals.models.base import ModelError
 
@@ -42,10 +42,10 @@ class ModelFolders:
     def identity(self) -> dict[str, Any]:
         """Return the identity of the weights: fingerprints of folders, commits of repositories."""
         if self.repository is None:
-            identity: dict[str, Any] = {"weights": weights_fingerprint(Path(self.model))}
+            identity: dict[str, Any] = {"weights": fingerprint_weights(Path(self.model))}
         else:
             identity = dict(zip(("model", "revision"), self.repository, strict=True))
-        return identity if self.adapter is None else {**identity, "adapter": adapter_fingerprint(self.adapter)}
+        return identity if self.adapter is None else {**identity, "adapter": fingerprint_adapter(self.adapter)}
 
 
 def locate(model: str, revision: str | None) -> ModelFolders:
@@ -75,7 +75,7 @@ def fetch_snapshot(repository: str, revision: str | None) -> Path:
     Raises:
         ModelError: Neither the hub nor its cache provides the files.
     """
-    with opening(repository):
+    with convert_errors(repository):
         folder = _download(repository, revision, _NEEDLESS)
         # Older repositories contain only *.bin.
         return _download(repository, revision, _NEEDLESS[1:]) if lacks_weights(folder) else folder
@@ -96,7 +96,7 @@ def _download(repository: str, revision: str | None, needless: Sequence[str]) ->
 
 
 @contextmanager
-def opening(model: str) -> Iterator[None]:
+def convert_errors(model: str) -> Iterator[None]:
     """Convert any error to a `ModelError` that names the model.
 
     Raises:

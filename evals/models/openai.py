@@ -14,7 +14,7 @@ from evals.models.base import Completion, End, Likelihood, ModelError, Sampling,
 from evals.models.chat import CUT, Breaker, CallError, ChatClient, ChatReply, Choice, TokenUsage, reach
 from evals.models.draws import draw_seed
 from evals.models.local import split_usage
-from evals.models.prompt import INSTRUCTION, Template, template_hash
+from evals.models.prompt import INSTRUCTION, Template, hash_template
 from evals.models.spec import ModelSpec, Price, read_key
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class EndpointModel:
             "backend": "openai",
             "model": self._spec.model,
             "template": self._template,
-            "template_hash": template_hash(self._template, None),
+            "template_hash": hash_template(self._template, None),
             "body": self._spec.body,
         }
 

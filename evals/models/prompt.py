@@ -138,7 +138,7 @@ def encode(text: str, tokenizer: PreTrainedTokenizerBase, *, special: bool = Tru
     return ids
 
 
-def template_hash(template: Template, chat_template: Any) -> str:
+def hash_template(template: Template, chat_template: Any) -> str:
     """Return a short content hash of the template around a text."""
     date = TEMPLATE_DATE.isoformat()
     turn = [chat_template, date] if chat_template else []

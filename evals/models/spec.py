@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationError, field_va
 
 from evals.key_names import note_key_name
 from evals.models.base import ModelError
-from evals.registry import did_you_mean
+from evals.registry import suggest_similar
 from evals.settings import Positive, Strict
 
 _BATCH = {"hf": 512, "vllm": 4096, "openai": 128}
@@ -191,7 +191,7 @@ def read_spec(**settings: Any) -> ModelSpec:
 def _describe(problem: Any) -> str:
     name = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        return f"unknown setting {name!r}{did_you_mean(name, list(ModelSpec.model_fields))}"
+        return f"unknown setting {name!r}{suggest_similar(name, list(ModelSpec.model_fields))}"
     rule = problem["msg"].removeprefix("Value error, ")
     # A URL may contain a password.
     shown = "" if not name or name == "base_url" else f" {problem['input']!r}"

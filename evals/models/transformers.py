@@ -14,8 +14,8 @@ from evals.models.adapters import attach
 from evals.models.base import Likelihood, Sampling
 from evals.models.conventions import read_conventions
 from evals.models.decode import Decoder
-from evals.models.draws import completion_draws
-from evals.models.folders import ModelFolders, locate, opening
+from evals.models.draws import draw_numbers
+from evals.models.folders import ModelFolders, convert_errors, locate
 from evals.models.local import LocalModel, PromptTokens, Written, describe_packages, hide_hints
 from evals.models.spec import ModelSpec
 
@@ -52,7 +52,7 @@ class TransformersModel(LocalModel):
             ModelError: There is no model, or it cannot be loaded.
         """
         place = locate(spec.model, spec.revision)
-        with opening(spec.model), _silence():
+        with convert_errors(spec.model), _silence():
             model, tokenizer = _load(place, spec.dtype)
         return cls(model, tokenizer, spec, place.identity())
 
@@ -72,7 +72,7 @@ class TransformersModel(LocalModel):
     ) -> list[list[Written]]:
         limits = [question.limit for question in questions]
         greedy = sampling.temperature == 0
-        draws = None if greedy else completion_draws([each.key for each in questions], first, n, max(limits))
+        draws = None if greedy else draw_numbers([each.key for each in questions], first, n, max(limits))
         return self._decoder.decode([each.ids for each in questions], limits, n, sampling, draws)
 
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:

@@ -12,7 +12,7 @@ import vllm
 from evals.models.base import Likelihood, Sampling
 from evals.models.conventions import read_conventions
 from evals.models.engine import choose_chunked_prefill, end, start_guarded
-from evals.models.folders import ModelFolders, locate, opening
+from evals.models.folders import ModelFolders, convert_errors, locate
 from evals.models.local import LocalModel, PromptTokens, Written, describe_packages
 from evals.models.spec import ModelSpec
 
@@ -55,7 +55,7 @@ class VllmModel(LocalModel):
         """
         place = locate(spec.model, spec.revision)
         engines: list[Any] = []
-        with opening(spec.model):
+        with convert_errors(spec.model):
             settings = _make_settings(place, spec)
             guard = start_guarded(lambda: engines.append(vllm.LLM(**settings)))
         try:

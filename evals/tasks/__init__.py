@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from evals.registry import UnknownNameError, did_you_mean
+from evals.registry import UnknownNameError, suggest_similar
 
 FOLDER = Path(__file__).parent
 GROUP = "capo_bench.tasks"
@@ -43,7 +43,7 @@ SIZES: dict[str, int] = {
 
 
 @cache
-def task_files() -> dict[str, Path]:
+def list_task_files() -> dict[str, Path]:
     """Return the path of every task's YAML by the task's name, the shipped ones first.
 
     Raises:
@@ -66,22 +66,22 @@ ROWS = FOLDER / "_rows.yaml"
 """YAML of problems that a study defines by their rows."""
 
 
-def task_file(name: str) -> Path:
+def find_task_file(name: str) -> Path:
     """Return the path of a task's YAML; for rows of a study, that of `ROWS`."""
-    return task_files().get(name, ROWS)
+    return list_task_files().get(name, ROWS)
 
 
-def task_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]:
+def list_task_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the tasks of names of suites and tasks, without duplicates, in order.
 
     Raises:
         UnknownNameError: A name is neither a suite nor a task; the message lists all such names, one per line.
     """
     names = list(names)
-    valid = [*own, *SUITES, *task_files()]
+    valid = [*own, *SUITES, *list_task_files()]
     unknown = [
-        f"unknown task or suite {name!r}{did_you_mean(name, valid)}; "
-        f"suites: {', '.join(SUITES)}; tasks: {', '.join(task_files())}"
+        f"unknown task or suite {name!r}{suggest_similar(name, valid)}; "
+        f"suites: {', '.join(SUITES)}; tasks: {', '.join(list_task_files())}"
         for name in names
         if name not in valid
     ]

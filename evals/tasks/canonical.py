@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from evals.benchmarks import Problem
-from evals.tasks.rows import DataErrors, M, Row, models
+from evals.tasks.rows import DataErrors, M, Row, validate_rows
 from evals.tasks.source import Raw
 from evals.verify.forms import Form
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def canonical(raw: Raw | Iterable[Mapping[str, Any]], model: type[M], make: Callable[[M], Problem | None]) -> Dataset:
+def make_canonical(
+    raw: Raw | Iterable[Mapping[str, Any]], model: type[M], make: Callable[[M], Problem | None]
+) -> Dataset:
     """Return a dataset with the columns id, problem, answer, kind, several, unit and options.
 
     Args:
@@ -33,7 +35,9 @@ def canonical(raw: Raw | Iterable[Mapping[str, Any]], model: type[M], make: Call
         raw = Raw([Row(f"row {number}", dict(row)) for number, row in enumerate(raw, 1)], "", "the dataset")
     flaws = list(raw.flaws)
     problems = [
-        (row.place, problem) for row, value in models(raw.rows, model, flaws) if (problem := make(value)) is not None
+        (row.place, problem)
+        for row, value in validate_rows(raw.rows, model, flaws)
+        if (problem := make(value)) is not None
     ]
     places = defaultdict(list)
     for place, problem in problems:
@@ -51,19 +55,19 @@ def canonical(raw: Raw | Iterable[Mapping[str, Any]], model: type[M], make: Call
     return _make_dataset([replace(problem, id=ahead + problem.id) for _, problem in problems])
 
 
-def form(doc: Mapping[str, Any]) -> Form:
+def get_form(doc: Mapping[str, Any]) -> Form:
     """Return the form of a doc's answer."""
     return Form(doc["kind"], doc["several"], doc["unit"], tuple(doc["options"]))
 
 
-def short_hash(text: str) -> str:
+def hash_text(text: str) -> str:
     """Return a hash of a text, 12 hexadecimal digits."""
     return sha256(text.encode()).hexdigest()[:12]
 
 
-def content_hash(value: object) -> str:
+def hash_value(value: object) -> str:
     """Return a hash of plain data, 12 hexadecimal digits."""
-    return short_hash(json.dumps(value, sort_keys=True, ensure_ascii=False))
+    return hash_text(json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
 def _make_dataset(problems: list[Problem]) -> Dataset:

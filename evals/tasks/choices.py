@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from evals.benchmarks import Problem
-from evals.tasks.canonical import canonical, short_hash
-from evals.tasks.rows import RowModel, shown
+from evals.tasks.canonical import hash_text, make_canonical
+from evals.tasks.rows import RowModel, format_value
 from evals.tasks.source import Raw
 from evals.verify.forms import Form
 
@@ -48,7 +48,7 @@ class _Arc(RowModel):
         if len(self.choices.text) != len(self.choices.label) or self.right not in self.choices.label:
             raise ValueError(
                 f"answerKey is {self.right!r} and the labels of {len(self.choices.text)} options are "
-                f"{shown(self.choices.label)}; give each option a label, and one of them as the key"
+                f"{format_value(self.choices.label)}; give each option a label, and one of them as the key"
             )
         return self
 
@@ -79,7 +79,7 @@ class _Gpqa(RowModel):
 
 def arc_challenge(raw: Raw) -> Dataset:
     """Return the problems of ARC-Challenge: three to five options, labelled A to E or 1 to 4."""
-    return canonical(raw, _Arc, _convert_arc)
+    return make_canonical(raw, _Arc, _convert_arc)
 
 
 def mmlu_pro(raw: Raw) -> Dataset:
@@ -89,12 +89,12 @@ def mmlu_pro(raw: Raw) -> Dataset:
     negative end of the bond written last": the letter says N-H, which is right (nitrogen draws the electrons and is
     written first), the index P-Cl.
     """
-    return canonical(raw, _MmluPro, _convert_mmlu_pro)
+    return make_canonical(raw, _MmluPro, _convert_mmlu_pro)
 
 
 def gpqa_diamond(raw: Raw) -> Dataset:
     """Return the problems of GPQA, which gives the right answer separately: a fixed hash orders the options."""
-    return canonical(raw, _Gpqa, _convert_gpqa)
+    return make_canonical(raw, _Gpqa, _convert_gpqa)
 
 
 def _convert_arc(row: _Arc) -> Problem:
@@ -110,7 +110,7 @@ def _convert_gpqa(row: _Gpqa) -> Problem:
     right = row.right.strip()
     options = [right, *(wrong.strip() for wrong in (row.wrong_1, row.wrong_2, row.wrong_3))]
     order = sorted(range(4), key=lambda place: sha256(f"{question}\n{options[place]}".encode()).digest())
-    return _make_problem(short_hash(question), question, [options[place] for place in order], order.index(0))
+    return _make_problem(hash_text(question), question, [options[place] for place in order], order.index(0))
 
 
 def _make_problem(name: str, question: str, options: list[str], right: int) -> Problem:

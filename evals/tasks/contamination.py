@@ -14,8 +14,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from evals.tasks.identity import task_functions, task_settings
-from evals.tasks.row_sets import in_hub_cache
+from evals.tasks.identity import list_task_functions, read_task_settings
+from evals.tasks.row_sets import is_in_hub_cache
 from evals.tasks.row_settings import TestRows
 
 LENGTH = 13
@@ -57,12 +57,12 @@ def read_problems(name: str, data_dir: str | None, rows: Mapping[str, TestRows])
 
     They are read in the same way as by lm-eval, but without importing it, which is fast.
     """
-    settings, functions = task_settings(name), task_functions(name)
+    settings, functions = read_task_settings(name), list_task_functions(name)
     if not {"custom_dataset", "process_docs"} <= functions.keys():
         return "lm-eval itself loads them"
     given: dict[str, Any] = {**(settings.get("dataset_kwargs") or {}), **(settings.get("metadata") or {})}
     hub = given.get("hub")
-    if hub and data_dir is None and not in_hub_cache(hub["path"], hub.get("revision")):
+    if hub and data_dir is None and not is_in_hub_cache(hub["path"], hub.get("revision")):
         return "they are not on this machine yet"
     if name in rows:
         given |= {"own_task": name, "rows": rows[name].model_dump(mode="json")}

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from pydantic import Field, create_model, field_validator
 
 from evals.tasks.maths import GRADE_SCHOOL, NUMINA_MATH, PROBLEM
-from evals.tasks.row_sets import DataSet, named_rows, stamp
+from evals.tasks.row_sets import DataSet, locate_named_rows, stamp
 from evals.tasks.row_settings import DemonstrationRows
-from evals.tasks.rows import RowModel, shown
+from evals.tasks.rows import RowModel, format_value
 from evals.tasks.training_sets import GSM8K, MATH, NUMINA
 
 Turn = tuple[str, str]
@@ -48,7 +48,7 @@ class DemonstrationSet(DataSet[Demonstration]):
         return [text for demonstration in self.all for text in (_join_prompt(demonstration), demonstration.completion)]
 
 
-def named_demonstrations(source: DemonstrationRows) -> DemonstrationSet:
+def load_named_demonstrations(source: DemonstrationRows) -> DemonstrationSet:
     """Return the demonstrations of a study's rows; a file is read once, and again if it has changed."""
     return _load_named(source, stamp(source))
 
@@ -74,8 +74,8 @@ def _check_last(turns: list[_Message]) -> list[_Message]:
     """Validate that the last turn can be learned."""
     if turns[-1].role != "assistant" or not turns[-1].content.strip():
         raise ValueError(
-            f"the last turn is {shown(turns[-1].content)} of {turns[-1].role!r} but should be a text of the assistant, "
-            "which is what is learnt; end the conversation with it"
+            f"the last turn is {format_value(turns[-1].content)} of {turns[-1].role!r} but should be a text of the "
+            "assistant, which is what is learnt; end the conversation with it"
         )
     return turns
 
@@ -94,7 +94,7 @@ class _Pair(RowModel):
     @classmethod
     def _asks_something(cls, prompt: str | list[_Message]) -> str | list[_Message]:
         if not prompt:
-            raise ValueError(f"prompt is {shown(prompt)}: nothing is asked; write the problem")
+            raise ValueError(f"prompt is {format_value(prompt)}: nothing is asked; write the problem")
         return prompt
 
     @field_validator("completion")
@@ -103,13 +103,15 @@ class _Pair(RowModel):
         if completion and isinstance(completion, list):
             return _check_last(completion)
         if isinstance(completion, list) or not completion.strip():
-            raise ValueError(f"completion is {shown(completion)}: nothing to learn; write what the model should write")
+            raise ValueError(
+                f"completion is {format_value(completion)}: nothing to learn; write what the model should write"
+            )
         return completion
 
 
 @cache
 def _load_named(source: DemonstrationRows, written: object) -> DemonstrationSet:
-    return DemonstrationSet(named_rows(source), _make_layout(source), source)
+    return DemonstrationSet(locate_named_rows(source), _make_layout(source), source)
 
 
 def _make_layout(source: DemonstrationRows) -> tuple[type[RowModel], Callable[[Any], Demonstration | None]]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from evals.definitions import Definitions, installed
+from evals.definitions import Definitions, read_installed
 from evals.sources import Modules
-from evals.tasks import task_file
+from evals.tasks import find_task_file
 from evals.verify.answers import DEFAULT_STYLE
 
 
@@ -47,7 +47,7 @@ class Drawn:
     top_p: float
 
 
-def sampled_by(repeats: int, generation: Mapping[str, Any]) -> Drawn:
+def describe_sampled(repeats: int, generation: Mapping[str, Any]) -> Drawn:
     """Return what a task samples: `repeats` answers if its ``generation_kwargs`` set ``do_sample``, else none."""
     if not generation.get("do_sample"):
         return Drawn(0, 1.0, 1.0)
@@ -55,21 +55,21 @@ def sampled_by(repeats: int, generation: Mapping[str, Any]) -> Drawn:
 
 
 @cache
-def task_draws(name: str) -> Drawn:
+def find_task_draws(name: str) -> Drawn:
     """Return what a task samples, without loading its problems."""
-    settings = task_settings(name)
-    return sampled_by(settings.get("repeats", 1), settings.get("generation_kwargs") or {})
+    settings = read_task_settings(name)
+    return describe_sampled(settings.get("repeats", 1), settings.get("generation_kwargs") or {})
 
 
-def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
+def identify_task(name: str, data_dir: Path | None) -> dict[str, Any]:
     """Return hashes of a task's settings, of the functions that they name, and of problems in `data_dir`.
 
     Raises:
         DefinitionError: A function has no source code.
     """
-    settings = task_settings(name)
+    settings = read_task_settings(name)
     folder = settings.get("dataset_kwargs", {}).get("folder")
-    beside = task_file(name).parent
+    beside = find_task_file(name).parent
     identity = {
         "settings": _hash(json.dumps(settings, sort_keys=True, default=lambda _: "function").encode()),
         "code": {
@@ -85,33 +85,33 @@ def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 
 @cache
-def task_checker(name: str) -> str | None:
+def find_task_checker(name: str) -> str | None:
     """Return the benchmark that checks the steps of a task's solutions; None if there is none."""
-    checker = task_settings(name).get("metadata", {}).get("checker")
+    checker = read_task_settings(name).get("metadata", {}).get("checker")
     return None if checker is None else str(checker)
 
 
 @cache
-def task_answers(name: str) -> str:
+def find_task_answers(name: str) -> str:
     """Return where an answer may be in a completion, if the user does not set it."""
-    return str(task_settings(name).get("metadata", {}).get("answers", DEFAULT_STYLE))
+    return str(read_task_settings(name).get("metadata", {}).get("answers", DEFAULT_STYLE))
 
 
-def task_settings(name: str) -> dict[str, Any]:
+def read_task_settings(name: str) -> dict[str, Any]:
     """Return the settings of a task's YAML, including those of the files that it includes."""
-    return _read_settings(task_file(name))
+    return _read_settings(find_task_file(name))
 
 
-def task_functions(name: str) -> dict[str, str]:
+def list_task_functions(name: str) -> dict[str, str]:
     """Return the functions that a task's YAML names, by their key, each as ``package.module.name``."""
-    return {key: value.name for key, value in task_settings(name).items() if isinstance(value, _Function)}
+    return {key: value.name for key, value in read_task_settings(name).items() if isinstance(value, _Function)}
 
 
 def _hash_function(name: str, folder: Path) -> str:
     module, _, function = name.rpartition(".")
     # lm-eval first looks next to the YAML.
     beside = (folder / f"{module.replace('.', '/')}.py").is_file()
-    return (Definitions(Modules(folder)) if beside else installed()).closure(f"{module}:{function}").hash
+    return (Definitions(Modules(folder)) if beside else read_installed()).closure(f"{module}:{function}").hash
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

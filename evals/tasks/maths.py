@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pydantic import AliasChoices, Field, model_validator
 
 from evals.benchmarks import Problem
-from evals.tasks.canonical import canonical, short_hash
-from evals.tasks.rows import RowModel, shown
+from evals.tasks.canonical import hash_text, make_canonical
+from evals.tasks.rows import RowModel, format_value
 from evals.tasks.source import Raw
-from evals.verify.answers import boxed
+from evals.verify.answers import read_boxed
 from evals.verify.forms import Form
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class _Problem(RowModel):
     def _has_an_answer(self) -> _Problem:
         if not self.gold:
             raise ValueError(
-                f"answer is {shown(self.answer)} and the solution boxes none; give the answer, or a solution with "
-                "\\boxed{…}"
+                f"answer is {format_value(self.answer)} and the solution boxes none; give the answer, or a solution "
+                "with \\boxed{…}"
             )
         return self
 
@@ -50,7 +50,7 @@ class _Problem(RowModel):
         if isinstance(self.answer, float) and self.answer.is_integer():
             return str(int(self.answer))  # AMC's answers are 27.0 where the competition's is 27
         if self.answer is None or self.answer != self.answer:  # NaN represents a missing value
-            return (boxed(self.solution or "") or "").strip()
+            return (read_boxed(self.solution or "") or "").strip()
         text = str(self.answer).strip()
         final = _FINAL.search(text)  # a solution in GSM8K's format
         return final["answer"].replace(",", "") if final else text
@@ -63,7 +63,7 @@ class _GradeSchool(RowModel):
     @model_validator(mode="after")
     def _has_a_final_line(self) -> _GradeSchool:
         if not _FINAL.search(self.answer):
-            raise ValueError(f"answer is {shown(self.answer)} but should end as in '#### 18'; write it there")
+            raise ValueError(f"answer is {format_value(self.answer)} but should end as in '#### 18'; write it there")
         return self
 
     @property
@@ -93,7 +93,7 @@ class _Olympiad(RowModel):
     @model_validator(mode="after")
     def _has_an_answer(self) -> _Olympiad:
         if self.wanted and not any(answer.strip() for answer in self.final_answer or ()):
-            raise ValueError(f"final_answer is {shown(self.final_answer)} but should hold the answer; give it")
+            raise ValueError(f"final_answer is {format_value(self.final_answer)} but should hold the answer; give it")
         return self
 
 
@@ -119,8 +119,9 @@ class _Dapo(RowModel):
     def _has_the_instruction(self) -> _Dapo:
         if not self.problem:
             raise ValueError(
-                f"prompt is {shown(self.prompt[-1].content)} but should hold the problem between the instructions that "
-                "DAPO-Math-17k puts around it; the data set has changed, so name its columns (benchmark.problem)"
+                f"prompt is {format_value(self.prompt[-1].content)} but should hold the problem between the "
+                "instructions that DAPO-Math-17k puts around it; the data set has changed, so name its columns "
+                "(benchmark.problem)"
             )
         return self
 
@@ -147,21 +148,21 @@ class _DrawnRow(RowModel):
 
 
 def _convert_problem(row: _Problem) -> Problem:
-    return Problem(short_hash(row.problem) if row.id is None else str(row.id), row.problem, row.gold)
+    return Problem(hash_text(row.problem) if row.id is None else str(row.id), row.problem, row.gold)
 
 
 def _convert_grade_school(row: _GradeSchool) -> Problem:
-    return Problem(short_hash(row.question), row.question, row.gold)
+    return Problem(hash_text(row.question), row.question, row.gold)
 
 
 def _convert_dapo(row: _Dapo) -> Problem:
     text = str(row.problem)
-    return Problem(short_hash(text), text, row.reward_model.ground_truth.strip())
+    return Problem(hash_text(text), text, row.reward_model.ground_truth.strip())
 
 
 def _convert_numina(row: _Numina) -> Problem | None:
     text = (row.problem or "").strip()
-    return Problem(short_hash(text), text, (row.answer or "").strip()) if row.wanted else None
+    return Problem(hash_text(text), text, (row.answer or "").strip()) if row.wanted else None
 
 
 PROBLEM = _Problem, _convert_problem
@@ -176,12 +177,12 @@ NUMINA_MATH = _Numina, _convert_numina
 
 def problems(raw: Raw) -> Dataset:
     """Return problems with or without an id, and an answer or a boxed one: MATH-500, AIME, AMC, Minerva."""
-    return canonical(raw, *PROBLEM)
+    return make_canonical(raw, *PROBLEM)
 
 
 def gsm8k(raw: Raw) -> Dataset:
     """Return the problems of GSM8K."""
-    return canonical(raw, *GRADE_SCHOOL)
+    return make_canonical(raw, *GRADE_SCHOOL)
 
 
 def olympiadbench(raw: Raw) -> Dataset:
@@ -189,12 +190,12 @@ def olympiadbench(raw: Raw) -> Dataset:
 
     The tolerance of one percentage (column ``error``) is ignored: an answer is either equal or not.
     """
-    return canonical(raw, _Olympiad, _convert_olympiad)
+    return make_canonical(raw, _Olympiad, _convert_olympiad)
 
 
 def drawn(raw: Raw) -> Dataset:
     """Return the problems of a registered benchmark."""
-    return canonical(raw, _DrawnRow, lambda row: Problem(row.id, row.problem, row.answer))
+    return make_canonical(raw, _DrawnRow, lambda row: Problem(row.id, row.problem, row.answer))
 
 
 def _convert_olympiad(row: _Olympiad) -> Problem | None:

@@ -7,16 +7,16 @@ not depend on sets that it does not name.
 from __future__ import annotations
 
 from evals.benchmarks import BENCHMARKS, Benchmark
-from evals.tasks.demonstrations import DemonstrationSet, named_demonstrations
+from evals.tasks.demonstrations import DemonstrationSet, load_named_demonstrations
 from evals.tasks.row_settings import DEMONSTRATIONS, DemonstrationRows, ProblemRows
-from evals.tasks.training_sets import named_problems
+from evals.tasks.training_sets import load_named_problems
 
 
-def benchmark_of(named: str | ProblemRows) -> Benchmark:
+def find_benchmark(named: str | ProblemRows) -> Benchmark:
     """Return a registered benchmark by its name, or the problems of a study's rows."""
-    return BENCHMARKS.get(named) if isinstance(named, str) else named_problems(named)
+    return BENCHMARKS.get(named) if isinstance(named, str) else load_named_problems(named)
 
 
-def demonstrations_of(named: str | DemonstrationRows) -> DemonstrationSet:
+def find_demonstrations(named: str | DemonstrationRows) -> DemonstrationSet:
     """Return a published set of demonstrations by its name, or the demonstrations of a study's rows."""
-    return DEMONSTRATIONS.get(named) if isinstance(named, str) else named_demonstrations(named)
+    return DEMONSTRATIONS.get(named) if isinstance(named, str) else load_named_demonstrations(named)

@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from evals.tasks.canonical import content_hash
+from evals.tasks.canonical import hash_value
 from evals.tasks.row_settings import RowSource
-from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, list_data_files, read_hub_rows, read_rows, validate_rows
 
 T = TypeVar("T")
 
@@ -60,12 +60,12 @@ class RowSet:
                 yield from read_rows(path, flaws)
         else:
             for config in self.configs:
-                yield from hub_rows(str(self.hub), self.split, flaws, config=config, revision=self.revision)
+                yield from read_hub_rows(str(self.hub), self.split, flaws, config=config, revision=self.revision)
 
     @property
     def at_hand(self) -> bool:
         """Whether the rows are on this machine, including the hub's cache."""
-        return self.local or in_hub_cache(str(self.hub), self.revision)
+        return self.local or is_in_hub_cache(str(self.hub), self.revision)
 
     def tell_empty(self, what: str) -> str:
         """Return the error message for rows of which none can be used."""
@@ -86,7 +86,7 @@ class RowSet:
     def _copies(self) -> list[Path]:
         folder = None if self.name == NAMED else os.environ.get(DATA)
         inner = Path(folder) / self.name if folder else None
-        return data_files(inner, self.name, self.split, alone=True) if inner is not None and inner.is_dir() else []
+        return list_data_files(inner, self.name, self.split, alone=True) if inner is not None and inner.is_dir() else []
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class DataSet(Generic[T]):
         """
         flaws: Flaws = []
         model, make = self.layout
-        read = ((row.place, make(value)) for row, value in models(self.rows.read(flaws), model, flaws))
+        read = ((row.place, make(value)) for row, value in validate_rows(self.rows.read(flaws), model, flaws))
         kept = self.select(((place, item) for place, item in read if item is not None), flaws)
         if not kept and not flaws:
             flaws.append(self.rows.tell_empty(self.what))
@@ -146,10 +146,10 @@ class DataSet(Generic[T]):
         """
         if self.source is None:
             return self.rows.fingerprint()
-        return hub_identity(self.source) if self.source.file is None else content_hash(self.content())
+        return identify_hub_rows(self.source) if self.source.file is None else hash_value(self.content())
 
 
-def in_hub_cache(dataset: str, revision: str | None) -> bool:
+def is_in_hub_cache(dataset: str, revision: str | None) -> bool:
     """Return whether the hub's cache contains a dataset, possibly incomplete."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -157,13 +157,13 @@ def in_hub_cache(dataset: str, revision: str | None) -> bool:
     return any(isinstance(path, str) for path in paths)
 
 
-def named_rows(source: RowSource) -> RowSet:
+def locate_named_rows(source: RowSource) -> RowSet:
     """Return the location of the rows that a study defines."""
     file = None if source.file is None else Path(source.file).expanduser()
     return RowSet(NAMED, source.hub, source.revision, (source.config,), source.split, file)
 
 
-def hub_identity(source: RowSource) -> str:
+def identify_hub_rows(source: RowSource) -> str:
     """Return what determines the rows of a hub dataset without loading them: commit, configuration, split, columns."""
     read = source.model_dump(mode="json", exclude={"file"}, exclude_none=True)
     return json.dumps(read, sort_keys=True)

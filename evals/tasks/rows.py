@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evals.registry import did_you_mean
+from evals.registry import suggest_similar
 
 MOST_TOLD = 20
 SAME_TOLD = 3
@@ -71,7 +71,7 @@ def read_rows(path: Path, flaws: Flaws) -> Iterator[Row]:
         flaws.append(f"{path}: cannot be read ({error}); get the file again from its source")
 
 
-def hub_rows(
+def read_hub_rows(
     dataset: str, split: str | None, flaws: Flaws, *, config: str | None = None, revision: str | None = None
 ) -> Iterator[Row]:
     """Yield the rows of a dataset of the hub, one split or all splits; errors are added to `flaws`."""
@@ -93,7 +93,7 @@ def hub_rows(
     yield from (Row(f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
-def models(rows: Iterable[Row], model: type[M], flaws: Flaws) -> Iterator[tuple[Row, M]]:
+def validate_rows(rows: Iterable[Row], model: type[M], flaws: Flaws) -> Iterator[tuple[Row, M]]:
     """Yield the rows with their validated models; validation errors are added to `flaws` after the last row."""
     places: dict[str, list[str]] = {}
     for row in rows:
@@ -107,7 +107,7 @@ def models(rows: Iterable[Row], model: type[M], flaws: Flaws) -> Iterator[tuple[
         flaws += [f"{place}: {flaw}" for place in (many if len(where) > SAME_TOLD else where)]
 
 
-def data_files(source: Path, folder: str, subset: str, *, alone: bool) -> list[Path]:
+def list_data_files(source: Path, folder: str, subset: str, *, alone: bool) -> list[Path]:
     """Return the files of a subset.
 
     Args:
@@ -127,7 +127,7 @@ def data_files(source: Path, folder: str, subset: str, *, alone: bool) -> list[P
     return named or (files if alone and len(files) == 1 else [])
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value for an error message, truncated if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -139,7 +139,7 @@ def _read_json(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
         return
     rows = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(rows, list):
-        flaws.append(f"{path}: holds {shown(rows)} but should hold an array of rows; write [row, row, …]")
+        flaws.append(f"{path}: holds {format_value(rows)} but should hold an array of rows; write [row, row, …]")
         return
     yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
 
@@ -151,7 +151,9 @@ def _read_jsonl(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            flaws.append(f"{path}:{number}: {shown(line.rstrip())} is not JSON ({error}); write one object a line")
+            flaws.append(
+                f"{path}:{number}: {format_value(line.rstrip())} is not JSON ({error}); write one object a line"
+            )
         else:
             yield f"{path}:{number}", row
 
@@ -212,7 +214,7 @@ def _check_objects(rows: Iterable[tuple[str, Any]], flaws: Flaws) -> Iterator[Ro
         if isinstance(value, dict):
             yield Row(place, value)
         else:
-            flaws.append(f"{place}: {shown(value)} is not a row; write an object with the columns as keys")
+            flaws.append(f"{place}: {format_value(value)} is not a row; write an object with the columns as keys")
 
 
 def _describe_flaw(detail: dict[str, Any]) -> str:
@@ -221,8 +223,8 @@ def _describe_flaw(detail: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in [column, *below] if part not in _UNION or part is column)
     if detail["type"] == "missing":
         columns = [str(name) for name in detail["input"]]
-        near = did_you_mean(str(detail["loc"][-1]), columns)
+        near = suggest_similar(str(detail["loc"][-1]), columns)
         return f"key {where!r} is missing{near}; the row has {', '.join(columns) or 'none'}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
-    return f"{where} is {shown(detail['input'])} but {_SUBJECT.sub('', detail['msg'])}; correct the row"
+    return f"{where} is {format_value(detail['input'])} but {_SUBJECT.sub('', detail['msg'])}; correct the row"

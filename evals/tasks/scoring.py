@@ -8,7 +8,7 @@ from functools import cache
 from statistics import fmean
 from typing import Any
 
-from evals.tasks.canonical import form
+from evals.tasks.canonical import get_form
 from evals.verify import Verifier
 
 
@@ -27,7 +27,7 @@ def verified(doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[s
         unscored: Share of responses for which the verifier abstained.
     """
     (responses,) = results
-    verdicts = _get_verifier().verify([(text, doc["answer"]) for text in responses], [form(doc)] * len(responses))
+    verdicts = _get_verifier().verify([(text, doc["answer"]) for text in responses], [get_form(doc)] * len(responses))
     judged = [bool(verdict.correct) for verdict in verdicts if verdict.correct is not None]
     return {
         **({"accuracy": fmean(judged)} if judged else {}),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.benchmarks import BENCHMARKS
-from evals.tasks.rows import DataErrors, Flaws, Row, data_files, hub_rows, read_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, list_data_files, read_hub_rows, read_rows
 
 SPLIT = "test"
 
@@ -42,7 +42,7 @@ def rows(*, folder: str, hub: Mapping[str, str], data_dir: str | Path | None = N
     if data_dir is not None:
         return {SPLIT: _read_local(Path(data_dir), folder, flaws)}
     path, split, revision = hub["path"], hub["split"], hub.get("revision")
-    loaded = list(hub_rows(path, split, flaws, config=hub.get("name"), revision=revision))
+    loaded = list(read_hub_rows(path, split, flaws, config=hub.get("name"), revision=revision))
     config = f", {hub['name']}" if "name" in hub else ""
     return {SPLIT: Raw(loaded, folder, f"{path}{config} ({split}) at {revision or 'its newest revision'}", flaws)}
 
@@ -59,11 +59,11 @@ def drawn(*, benchmark: str, split: str, problems: int, **_: Any) -> dict[str, R
 def named(*, rows: Mapping[str, Any], own_task: str, **_: Any) -> dict[str, Raw]:
     """Return the problems that a study defines by their rows."""
     from evals.tasks.row_settings import TestRows
-    from evals.tasks.training_sets import named_problems
+    from evals.tasks.training_sets import load_named_problems
 
     source = TestRows.model_validate(rows)
     try:
-        problems = named_problems(source).all
+        problems = load_named_problems(source).all
     except DataErrors as errors:
         return {SPLIT: Raw([], own_task, own_task, list(errors.flaws))}
     read = [
@@ -76,7 +76,7 @@ def named(*, rows: Mapping[str, Any], own_task: str, **_: Any) -> dict[str, Raw]
 
 def _read_local(data_dir: Path, folder: str, flaws: Flaws) -> Raw:
     inner = data_dir / folder
-    files = data_files(inner, folder, SPLIT, alone=True) if inner.is_dir() else []
+    files = list_data_files(inner, folder, SPLIT, alone=True) if inner.is_dir() else []
     if not files:
         flaws.append(
             f"{inner}: no file of the test problems; it is expected as {SPLIT}.jsonl, .json, .parquet or .csv, or as "

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from pydantic import Field, create_model
 
 from evals.benchmarks import Problem, StepCheck
-from evals.tasks.canonical import short_hash
+from evals.tasks.canonical import hash_text
 from evals.tasks.maths import DAPO_MATH, GRADE_SCHOOL, NUMINA_MATH, PROBLEM
-from evals.tasks.row_sets import SPLIT, DataSet, RowSet, named_rows, stamp
+from evals.tasks.row_sets import SPLIT, DataSet, RowSet, locate_named_rows, stamp
 from evals.tasks.row_settings import ProblemRows
 from evals.tasks.rows import Flaws, RowModel
-from evals.tasks.selfcheck import alike, unreadable
+from evals.tasks.selfcheck import are_alike, explain_unreadable
 
 Layout = tuple[type[RowModel], Callable[[Any], Problem | None]]
 """The row model, and the conversion of a validated row to a problem; None leaves the row out."""
@@ -88,7 +88,7 @@ class _Sorter:
         key = " ".join(problem.prompt.split())
         if key in self._first:
             self._compare(key, place, problem)
-        elif why := unreadable(problem.answer, problem.form):
+        elif why := explain_unreadable(problem.answer, problem.form):
             self.flaws.append(f"{place}: answer {why}; write the final answer alone, as in 42 or \\frac{{1}}{{2}}")
         else:
             self._first[key] = place, problem
@@ -99,7 +99,7 @@ class _Sorter:
 
     def _compare(self, key: str, place: str, problem: Problem) -> None:
         first_place, first = self._first[key]
-        if alike(problem.answer, first.answer, first.form):
+        if are_alike(problem.answer, first.answer, first.form):
             return
         self._contradicted.add(key)
         self.flaws.append(
@@ -116,14 +116,14 @@ def draw(items: Sequence[Any], count: int, seed: str) -> list[Any]:
     return drawn[:count]
 
 
-def named_problems(source: ProblemRows) -> TrainingSet:
+def load_named_problems(source: ProblemRows) -> TrainingSet:
     """Return the problems of a study's rows; a file is read once, and again if it has changed."""
     return _load_named(source, stamp(source))
 
 
 @cache
 def _load_named(source: ProblemRows, written: object) -> TrainingSet:
-    return TrainingSet(named_rows(source), _make_layout(source), source)
+    return TrainingSet(locate_named_rows(source), _make_layout(source), source)
 
 
 def _make_layout(source: ProblemRows) -> Layout:
@@ -139,7 +139,7 @@ def _make_layout(source: ProblemRows) -> Layout:
 def _convert_row(row: Any) -> Problem:
     """Return a problem with the hash of its text as id, because ids in a user's files may not be unique."""
     problem = PROBLEM[1](row)
-    return replace(problem, id=short_hash(problem.prompt))
+    return replace(problem, id=hash_text(problem.prompt))
 
 
 GSM8K = TrainingSet(

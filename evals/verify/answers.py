@@ -95,7 +95,7 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});")
 _THIN_SPACE = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
 
 
-def boxed(text: str) -> str | None:
+def read_boxed(text: str) -> str | None:
     r"""Return what stands in the last ``\boxed{…}`` whose braces close; None if there is none. Linear in `text`."""
     best = max(_find_boxes(text), default=None)
     return None if best is None else text[best[1] : best[2]]

@@ -26,7 +26,7 @@ def choose(completion: str, style: answers.AnswerStyle, options: Sequence[str]) 
     that is a letter, and ``####``. The letter is `NO_OPTION` where the answer is no option's letter or text.
     """
     tail = answers.read_tail(completion)
-    boxed = answers.boxed(tail)
+    boxed = answers.read_boxed(tail)
     if boxed is not None:
         return (boxed.strip(), find_letter(boxed, options) or NO_OPTION) if boxed.strip() else None
     if style == "boxed":

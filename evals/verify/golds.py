@@ -10,10 +10,10 @@ from functools import lru_cache
 
 from evals.verify import answers, choices, rules, units
 from evals.verify.forms import MATHEMATICAL, Form
-from evals.verify.numbers import compare_numerals, compare_times, equal_numbers, read_multiple_of_pi, read_number
+from evals.verify.numbers import compare_numbers, compare_numerals, compare_times, read_multiple_of_pi, read_number
 from evals.verify.structure import read
 from evals.verify.text import make_key, read_words, walk_outside
-from evals.verify.walk import Value, equal
+from evals.verify.walk import Value, compare_values
 from evals.verify.words import changes_value, strip_words
 
 _WORD = re.compile(r"\s*\\text\s*\{[^{}\\^_]*\}.*", re.DOTALL)
@@ -61,15 +61,15 @@ class Question:
 
 
 @lru_cache(maxsize=8192)
-def reference(text: str, form: Form) -> Reference:
+def read_reference(text: str, form: Form) -> Reference:
     """Read a reference: the answer itself or a text that boxes it."""
-    boxed = answers.boxed(text)
+    boxed = answers.read_boxed(text)
     clean = answers.clean(text if boxed is None else boxed)
     unit = units.name_unit(form.unit) if form.unit else None
     if unit == "percent" and not clean.endswith("%"):
         clean, unit = f"{clean}%", None
     # A reference over the caps is matched by its own text alone.
-    value = clean if rules.broken_cap(clean) else read(clean, several=form.several)
+    value = clean if rules.find_broken_cap(clean) else read(clean, several=form.several)
     return Reference(clean, value, unit or units.split(strip_words(clean))[1])
 
 
@@ -81,14 +81,14 @@ def compare(answer: str, gold: Reference, form: Form) -> bool | Question:
     value, unit = units.split(simple)
     if (turned := _compare_angles((value, unit), gold)) is not None:
         return turned
-    if unit and gold.unit and units.units_clash(unit, gold.unit):
+    if unit and gold.unit and units.do_units_clash(unit, gold.unit):
         amount = units.convert(value, unit, gold.unit)
-        return amount is not None and equal(amount, gold.value, compare_leaf) is True
+        return amount is not None and compare_values(amount, gold.value, compare_leaf) is True
     if form.unit and unit is None:
         simple = _remove_unit(simple, form.unit)
     best: bool | Question = False
     for value in _read_values(simple, unit, gold, form):
-        same = equal(value, gold.value, compare_leaf)
+        same = compare_values(value, gold.value, compare_leaf)
         if same is True:
             return True
         if same is None and best is False:
@@ -117,14 +117,16 @@ def count_equal(answers: Iterable[str]) -> list[int]:
 
 @lru_cache(maxsize=65536)
 def _is_plainly_equal(answer: str, other: str) -> bool:
-    return not rules.broken_cap(answer) and compare(answer, reference(other, MATHEMATICAL), MATHEMATICAL) is True
+    return (
+        not rules.find_broken_cap(answer) and compare(answer, read_reference(other, MATHEMATICAL), MATHEMATICAL) is True
+    )
 
 
 def compare_leaf(answer: str, gold: str) -> bool | None:
     """Compare two texts without parts: equal text, numbers, words; None if only a parser can decide."""
     if answer == gold or make_key(answer) == make_key(gold):
         return True
-    for rule in (compare_numerals, compare_times, equal_numbers, _equal_words):
+    for rule in (compare_numerals, compare_times, compare_numbers, _compare_words):
         same = rule(answer, gold)
         if same is not None:
             return same
@@ -142,7 +144,7 @@ def _equates(text: str) -> bool:
     return any(sign == "=" for _, sign in walk_outside(text))
 
 
-def _equal_words(answer: str, gold: str) -> bool | None:
+def _compare_words(answer: str, gold: str) -> bool | None:
     r"""Compare words: ``\text{Even}`` is ``even``, ``\text{(C) 5}`` is ``C``, ``Ann is the oldest`` is ``Ann``."""
     ours, theirs = (_ARTICLE.sub("", read_words(text)) for text in (answer, gold))
     marked = any(_WORD.fullmatch(text) for text in (answer, gold))

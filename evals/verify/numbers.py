@@ -103,7 +103,7 @@ def _read_repeating(start: str, period: str) -> Fraction:
     return Fraction(f"0{start}0") + Fraction(int(period), (10 ** len(period) - 1) * 10**places)
 
 
-def equal_numbers(answer: str, reference: str) -> bool | None:
+def compare_numbers(answer: str, reference: str) -> bool | None:
     """Compare two numbers; None if one of them is not a number written out.
 
     Exact unless one is a decimal: then they are equal that round to the same six places, or to as many as small ones

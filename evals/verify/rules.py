@@ -37,7 +37,7 @@ _DETERMINANT = re.compile(r"\\begin\{[vV]matrix\}|\\det(?![a-z])|matrix\}\s*\^")
 _SIGN = re.compile(r"\*\*|[0-9]+|\S")
 
 
-def broken_cap(answer: str) -> str | None:
+def find_broken_cap(answer: str) -> str | None:
     """Return the cap that an answer breaks, or None if it may be parsed. The same answer always gives the same."""
     return next((reason for reason, breaks in _CAPS.items() if breaks(answer)), None)
 

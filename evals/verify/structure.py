@@ -9,7 +9,7 @@ import re
 from itertools import pairwise
 
 from evals.verify import units
-from evals.verify.numbers import equal_numbers, read_based, read_number
+from evals.verify.numbers import compare_numbers, read_based, read_number
 from evals.verify.text import is_enclosed, make_key, walk_outside
 from evals.verify.walk import Value
 from evals.verify.words import changes_value, read_named_set, strip_words
@@ -71,7 +71,7 @@ def _read_value(text: str, *, several: bool = False, inside: bool = False) -> Va
     grouped = read_number(units.split(amount.strip())[0]) and (not name or _NAME.fullmatch(name))
     parts = [text] if grouped and not several else _split(text)
     if len(parts) >= _LEAST_PARTS:
-        same = _WORDS.search(text) and all(equal_numbers(parts[0], part) for part in parts[1:])
+        same = _WORDS.search(text) and all(compare_numbers(parts[0], part) for part in parts[1:])
         return _read_value(parts[0], inside=inside) if same and not several else _read_list("list", text, parts)
     return (
         _read_congruence(text)

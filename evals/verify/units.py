@@ -194,7 +194,7 @@ def is_listed(unit: str) -> bool:
     return name in _SIMPLE or name in _DERIVED
 
 
-def units_clash(ours: str | None, theirs: str | None) -> bool:
+def do_units_clash(ours: str | None, theirs: str | None) -> bool:
     """Return whether both sides name a unit of known size, and these differ."""
     if ours is None or theirs is None:
         return False

@@ -121,9 +121,9 @@ class Verifier:
         raw = answers.extract(completion, style)
         if raw is None:
             return _make_verdict("no_answer", None)
-        gold = golds.reference(reference, form)
+        gold = golds.read_reference(reference, form)
         # Text that is the reference is right before any cap: the caps must not make a problem unanswerable.
-        if raw != gold.text and rules.broken_cap(raw):
+        if raw != gold.text and rules.find_broken_cap(raw):
             return _make_verdict("rejected", raw[: rules.MAX_LENGTH])
         answer = answers.clean(raw)
         if not answer:

@@ -27,11 +27,11 @@ _OF_X = re.compile(r"[A-Za-z]\(x\)")
 _LINEAR = re.compile(r"([0-9]+)[kmnt]([+-][0-9]+)?|([+-]?[0-9]+)\+([0-9]+)[kmnt]")
 
 
-def equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
+def compare_values(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     """Compare two values part by part; None if it depends on a leaf that could not be compared."""
     tags = {_read_tag(answer), _read_tag(reference)}
     if _read_tag(answer) == "either":
-        return _combine_any(equal(each, reference, leaf) for each in answer[2])
+        return _combine_any(compare_values(each, reference, leaf) for each in answer[2])
     if "mod" in tags:
         return _compare_congruent(answer, reference, leaf)
     if tags & {"=", "quantity"}:
@@ -39,7 +39,11 @@ def equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     if tags == {"list", "()"}:
         return _compare_named_values(answer, reference, leaf)
     if "" in tags:
-        return False if ":" in tags or _is_one_and_several(answer, reference) else leaf(text(answer), text(reference))
+        return (
+            False
+            if ":" in tags or _is_one_and_several(answer, reference)
+            else leaf(write_value(answer), write_value(reference))
+        )
     return _compare_parts(_flatten(answer, tags), _flatten(reference, tags), leaf)
 
 
@@ -51,15 +55,15 @@ def _compare_parts(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     united = (ours, theirs) == ("list", "union") and all(_read_tag(part) in _INTERVALS for part in answer[2])
     other_kind = ours != theirs and tags != {"set", "list"} and not united
     if (other_kind and tags & {"union", "matrix"}) or (tags == {"union"} and not same_length):
-        return leaf(text(answer), text(reference))
+        return leaf(write_value(answer), write_value(reference))
     if other_kind or not same_length:
         return False
     if ours in _UNORDERED:
         return _compare_in_any_order(answer[2], reference[2], leaf)
-    return _combine_all(equal(part, other, leaf) for part, other in zip(answer[2], reference[2], strict=True))
+    return _combine_all(compare_values(part, other, leaf) for part, other in zip(answer[2], reference[2], strict=True))
 
 
-def text(value: Value) -> str:
+def write_value(value: Value) -> str:
     """Return a value as it was written."""
     return str(value if isinstance(value, str) else value[1])
 
@@ -83,12 +87,12 @@ def _compare_assigned(answer: Value, reference: Value, leaf: Leaf) -> bool | Non
     """
     ours, theirs = _read_tag(answer), _read_tag(reference)
     if ours == theirs == "=" and _has_same_name(answer[2][0], reference[2][0]):
-        return _combine_all(equal(value, reference[2][-1], leaf) for value in answer[2][1:])
-    if theirs == "=" and ours not in ("=", "quantity") and "=" not in text(answer):
-        return equal(answer, reference[2][-1], leaf)
-    if ours in ("=", "quantity") and theirs not in ("=", "quantity") and "=" not in text(reference):
-        return _combine_all(equal(value, reference, leaf) for value in answer[2][1:])
-    return leaf(text(answer), text(reference))
+        return _combine_all(compare_values(value, reference[2][-1], leaf) for value in answer[2][1:])
+    if theirs == "=" and ours not in ("=", "quantity") and "=" not in write_value(answer):
+        return compare_values(answer, reference[2][-1], leaf)
+    if ours in ("=", "quantity") and theirs not in ("=", "quantity") and "=" not in write_value(reference):
+        return _combine_all(compare_values(value, reference, leaf) for value in answer[2][1:])
+    return leaf(write_value(answer), write_value(reference))
 
 
 def _has_same_name(ours: str, theirs: str) -> bool:
@@ -102,7 +106,7 @@ def _compare_named_values(answer: Value, reference: Value, leaf: Leaf) -> bool |
         return False
     values = [each[2][-1] for each in sorted(listed[2], key=lambda each: str(each[2][0]))]
     sides = (values, other[2]) if listed is answer else (other[2], values)
-    return _combine_all(equal(ours, theirs, leaf) for ours, theirs in zip(*sides, strict=True))
+    return _combine_all(compare_values(ours, theirs, leaf) for ours, theirs in zip(*sides, strict=True))
 
 
 def _flatten(value: Value, tags: set[str]) -> Value:
@@ -124,13 +128,13 @@ def _compare_congruent(answer: Value, reference: Value, leaf: Leaf) -> bool | No
             leaf(ours[0], theirs[0]) or _compute_remainder(ours) == _compute_remainder(theirs) is not None
         )
     left, right = (value[2][0] if _read_tag(value) == "mod" else value for value in (answer, reference))
-    return equal(left, right, leaf)
+    return compare_values(left, right, leaf)
 
 
 def _read_residue(value: Value) -> tuple[str, str] | None:
     if _read_tag(value) == "mod":
-        return text(value[2][0]), str(value[2][1])
-    inner = re.sub(r"\s", "", text(value[2][-1] if _read_tag(value) == "=" else value))
+        return write_value(value[2][0]), str(value[2][1])
+    inner = re.sub(r"\s", "", write_value(value[2][-1] if _read_tag(value) == "=" else value))
     linear = _LINEAR.fullmatch(inner)
     return (linear[2] or linear[3] or "0", linear[1] or linear[4]) if linear else None
 
@@ -159,7 +163,7 @@ def _compare_in_any_order(answers: Sequence[Value], references: Sequence[Value],
 
     @cache
     def compare(ours: int, theirs: int) -> bool | None:
-        return equal(answers[ours], references[theirs], leaf)
+        return compare_values(answers[ours], references[theirs], leaf)
 
     if _has_pairing(len(answers), lambda ours, theirs: compare(ours, theirs) is True):
         return True

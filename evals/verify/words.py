@@ -120,7 +120,7 @@ def strip_words(answer: str) -> str:
     text = _OPENING.sub(r"\\text{", _ALL_WITH.sub("", _BUT.sub("", _CLOSING.sub("", text))))
     while text[:1] in _QUOTES and text[-1:] in _QUOTES and len(text) > 2:
         text = text[1:-1].strip()
-    while (lead := _LEAD.match(text)) and lead.end() < len(text) and _only_introduces(lead):
+    while (lead := _LEAD.match(text)) and lead.end() < len(text) and _introduces_only(lead):
         text = text[lead.end() :]
     if (clause := _CLAUSE.match(text)) and not changes_value(clause[1]):
         text = text[clause.end() :]
@@ -128,7 +128,7 @@ def strip_words(answer: str) -> str:
     return _SCALED.sub(_write_scaled, _NUMERAL.sub(_write_digits, text)).rstrip(".,;: ")
 
 
-def _only_introduces(lead: re.Match[str]) -> bool:
+def _introduces_only(lead: re.Match[str]) -> bool:
     """Return whether words say nothing about the value, as ``the answer is`` or the label ``Total cost:``."""
     words = lead[1] or lead[2] or ""
     label = re.search(r":[\s:}]*\Z", lead[0]) and re.fullmatch(r"[A-Za-z][A-Za-z ]{2,}", words)

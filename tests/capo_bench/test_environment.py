@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from capo_bench.store.provenance import PACKAGES, _git, environment, version_of
+from capo_bench.store.provenance import PACKAGES, _describe_git, describe_environment, find_version
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 UNKNOWN = {"commit": None, "dirty": None}
@@ -34,16 +34,16 @@ def checkout(tmp_path):
 
 @needs_git
 def test_a_clean_checkout_is_named_by_its_commit(checkout):
-    assert _git(checkout / "package") == {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
+    assert _describe_git(checkout / "package") == {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
 
 
 @needs_git
 def test_a_changed_file_makes_it_dirty_and_a_commit_clean_again(checkout):
-    first = _git(checkout / "package")["commit"]
+    first = _describe_git(checkout / "package")["commit"]
     (checkout / "package" / "code.py").write_text("x = 2\n")
-    assert _git(checkout / "package") == {"commit": first, "dirty": True}
+    assert _describe_git(checkout / "package") == {"commit": first, "dirty": True}
     git(checkout, "commit", "-qam", "second")
-    second = _git(checkout / "package")
+    second = _describe_git(checkout / "package")
     assert second["dirty"] is False
     assert second["commit"] != first
 
@@ -51,13 +51,13 @@ def test_a_changed_file_makes_it_dirty_and_a_commit_clean_again(checkout):
 @needs_git
 def test_results_lying_about_do_not_make_it_dirty(checkout):
     (checkout / "results.json").write_text("{}")
-    assert _git(checkout / "package")["dirty"] is False
+    assert _describe_git(checkout / "package")["dirty"] is False
 
 
 @needs_git
 def test_outside_a_checkout_nothing_is_known(tmp_path):
-    assert _git(tmp_path) == UNKNOWN
-    assert _git(tmp_path / "missing") == UNKNOWN
+    assert _describe_git(tmp_path) == UNKNOWN
+    assert _describe_git(tmp_path / "missing") == UNKNOWN
 
 
 @needs_git
@@ -65,7 +65,7 @@ def test_a_package_installed_within_somebody_elses_checkout_does_not_take_its_co
     installed = checkout / ".venv" / "site-packages" / "package"
     installed.mkdir(parents=True)
     (installed / "code.py").write_text("x = 1\n")
-    assert _git(installed) == UNKNOWN
+    assert _describe_git(installed) == UNKNOWN
 
 
 @needs_git
@@ -73,16 +73,16 @@ def test_before_the_first_commit_nothing_is_known(tmp_path):
     (tmp_path / "code.py").write_text("x = 1\n")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
-    assert _git(tmp_path) == UNKNOWN
+    assert _describe_git(tmp_path) == UNKNOWN
 
 
 def test_without_git_nothing_is_known(checkout, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert _git(checkout) == UNKNOWN
+    assert _describe_git(checkout) == UNKNOWN
 
 
 def test_the_environment_is_plain_and_names_packages_and_machine():
-    found = environment()
+    found = describe_environment()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert set(found) == {"git", "python", "packages", "hardware"}
     assert tuple(found["packages"]) == PACKAGES
@@ -92,4 +92,4 @@ def test_the_environment_is_plain_and_names_packages_and_machine():
 
 
 def test_a_package_that_is_not_installed_has_no_version():
-    assert version_of("no-such-package-anywhere") is None
+    assert find_version("no-such-package-anywhere") is None

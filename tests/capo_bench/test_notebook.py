@@ -13,7 +13,7 @@ from capo_bench.analysis.summary import summarise
 from capo_bench.store.home import Home, read_json
 from capo_bench.store.ledger import Ledger
 from capo_bench.study.last_plan import RunRequest, keep_plan
-from capo_bench.study.load import load_plan, study_text
+from capo_bench.study.load import load_plan, read_study_text
 from trainers.rollouts import read_rollouts
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
@@ -42,7 +42,7 @@ def test_nothing_is_read_before_it_is_asked_for(full: FakeHome, tmp_path: Path):
 def test_the_profile_is_by_default_that_of_the_last_run(tmp_path: Path):
     home = Home(tmp_path)
     plan = load_plan("voting", "full")
-    keep_plan(plan, home, RunRequest(study_text("voting")))
+    keep_plan(plan, home, RunRequest(read_study_text("voting")))
     Ledger(home.study("voting").ledger).append("study_started", profile="full", plan=[each.id for each in plan.trials])
     assert repr(cb.load("voting", home=tmp_path)).startswith("<study voting, profile full: 0 of")
     assert repr(cb.load("voting", "quick", home=tmp_path)).startswith("<study voting, profile quick: 0 of")
@@ -146,7 +146,7 @@ def test_importing_the_package_imports_nothing_heavy():
 
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     names = ("cold_start", "grpo_rule", "exact", "vote=intersection", "vote=majority", "vote=union")
-    fake = FakeHome(tmp_path, study=study_text("voting"), truths=dict.fromkeys(names, Truth(0.5)), problems=8)
+    fake = FakeHome(tmp_path, study=read_study_text("voting"), truths=dict.fromkeys(names, Truth(0.5)), problems=8)
     fake.finish(seeds=(0, 1))
     monkeypatch.setenv("CAPO_BENCH_HOME", str(fake.home.path))
     defined: dict[str, object] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from capo_bench.store.home import Home, write_json
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
-from capo_bench.verify.training import credit_numbers
+from capo_bench.verify.training import compute_credit_numbers
 from evals.coins import COINS
 from evals.harness.folder import Asked, TaskRecord, write_task
 from trainers.credit.critique import Critique
@@ -174,7 +174,7 @@ class SeenHome:
         votes = trial.variant == "majority"
         rows = self._rollouts(random.Random(number)) if votes else scored(ordinary(random.Random(number)))
         write_step(self.home.trial(trial.id).rollouts, number, 0, rows)
-        return {"step": number, **credit_numbers(trial.config, StoredStep(number, (tuple(rows),)))[0]}
+        return {"step": number, **compute_credit_numbers(trial.config, StoredStep(number, (tuple(rows),)))[0]}
 
     def _sample(self, trial: Trial, place: int, problem: str) -> dict:
         """Return an answer: the trained policy mends problem 0, unlearns 1, and rights a flawed step of 2."""

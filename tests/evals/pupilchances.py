@@ -11,7 +11,7 @@ from functools import cache
 from itertools import pairwise
 
 from evals.coins.problems import Chain, Operation, apply
-from evals.coins.pupil import Pupil, slips, stays_in_range
+from evals.coins.pupil import Pupil, list_slips, stays_in_range
 
 Spread = dict[int, float]
 """Total to the probability of coming to it."""
@@ -22,7 +22,7 @@ def spread_of(pupil: Pupil, total: int, sign: str, operand: int, rest: tuple[Ope
     right = apply(total, sign, operand)
     wrong = pupil.by_rule(total, sign, operand)
     followed = pupil.belief if wrong is not None and stays_in_range(wrong, rest) else 0.0
-    near = slips(right, rest)
+    near = list_slips(right, rest)
     spread: Spread = {} if wrong is None or not followed else {wrong: followed}
     spread[right] = spread.get(right, 0.0) + (1 - followed) * (1 - pupil.slip)
     for slip in near or [right]:

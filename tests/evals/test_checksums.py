@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.checksums import SUMS, ChangedFileError, check_file, check_folder, listed, seal, unlist
+from evals.checksums import SUMS, ChangedFileError, check_file, check_folder, read_listed, seal, unlist
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def test_what_is_written_anew_is_taken_off_and_listed_again(folder: Path) -> Non
     unlist(folder, ["steps"])
     (folder / "steps").write_bytes(b"two\n")
     check_file(folder / "steps")
-    assert list(listed(folder)) == ["last", "model/deep/weights"]
+    assert list(read_listed(folder)) == ["last", "model/deep/weights"]
     seal(folder, ["steps"])
-    assert list(listed(folder)) == ["last", "model/deep/weights", "steps"]
+    assert list(read_listed(folder)) == ["last", "model/deep/weights", "steps"]
 
 
 @pytest.mark.parametrize("text", [b"rubbish\n", b"\xff", b"0" * 64 + b"  steps"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.definitions import DefinitionError, Definitions, closure
+from evals.definitions import DefinitionError, Definitions, find_closure
 from evals.sources import Modules
 
 # A package in which `rule` reaches something in every way that there is, and `other` does not.
@@ -251,7 +251,7 @@ def test_a_part_that_cannot_be_read_is_an_error_with_a_way_out(acme: Path, targe
 
 
 def test_our_own_sources_are_found() -> None:
-    assert {*closure("trainers.credit.votes:majority").definitions} == {"trainers.credit.votes:majority"}
+    assert {*find_closure("trainers.credit.votes:majority").definitions} == {"trainers.credit.votes:majority"}
 
 
 # -- what a plug-in may do that ours do not: modules, an edit, and whether `acme.r:rule` is another by it

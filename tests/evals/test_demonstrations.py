@@ -7,7 +7,7 @@ import json
 import pytest
 
 from evals.tasks.demonstrations import Demonstration, DemonstrationSet
-from evals.tasks.named import demonstrations_of
+from evals.tasks.named import find_demonstrations
 from evals.tasks.row_sets import DATA
 from evals.tasks.row_settings import DEMONSTRATIONS, DemonstrationRows
 from evals.tasks.rows import DataErrors
@@ -75,7 +75,7 @@ def named(tmp_path):
 
     def read(*rows, name="sft.jsonl", **columns):
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return demonstrations_of(DemonstrationRows(file=str(tmp_path / name), **columns))
+        return find_demonstrations(DemonstrationRows(file=str(tmp_path / name), **columns))
 
     return read
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.metrics import METRICS, Sample, counts, is_length, metric_named, metric_names, problem_scores, summarize
+from evals.metrics import (
+    METRICS,
+    Sample,
+    count_by_problem,
+    find_metric,
+    is_length,
+    list_metric_names,
+    score_problems,
+    summarize,
+)
 
 
 def sample(problem: str, correct: bool | None, steps: int = 2, wrong: Any = (), **more: Any) -> Sample:
@@ -99,8 +108,8 @@ def test_greedy_and_sampled_answers_are_told_apart() -> None:
     ],
 )
 def test_the_metrics_of_each_problem(metric: str, expected: dict[str, float]) -> None:
-    assert problem_scores(two_problems(), metric) == pytest.approx(expected)
-    assert problem_scores(sampled(*two_problems()), metric) == {}
+    assert score_problems(two_problems(), metric) == pytest.approx(expected)
+    assert score_problems(sampled(*two_problems()), metric) == {}
 
 
 @pytest.mark.parametrize(
@@ -114,8 +123,8 @@ def test_the_metrics_of_each_problem(metric: str, expected: dict[str, float]) ->
     ],
 )
 def test_the_metrics_of_each_problem_s_sampled_answers(metric: str, expected: dict[str, float]) -> None:
-    assert problem_scores(sampled(*two_problems()), metric) == pytest.approx(expected)
-    assert problem_scores(two_problems(), metric) == {}
+    assert score_problems(sampled(*two_problems()), metric) == pytest.approx(expected)
+    assert score_problems(two_problems(), metric) == {}
 
 
 def test_accuracy_weighs_problems_the_same_however_many_samples_they_have() -> None:
@@ -217,7 +226,7 @@ def test_nobody_votes_where_the_answers_were_not_kept() -> None:
     ("samples", "ks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (10, [1, 2, 4, 8, 10])]
 )
 def test_k_goes_up_to_the_samples_of_a_problem(samples: int, ks: list[int]) -> None:
-    names = metric_names(
+    names = list_metric_names(
         sampled(*[sample("a", True)] * samples, *[sample("b", None)] * 99, sample("c", False))
         + [sample("a", True)] * 200
     )
@@ -228,7 +237,7 @@ def test_k_goes_up_to_the_samples_of_a_problem(samples: int, ks: list[int]) -> N
 
 def test_a_problem_of_too_few_scored_samples_says_nothing_of_more() -> None:
     records = sampled(sample("a", True), sample("a", None), sample("b", True), sample("b", False))
-    assert counts(records, "pass_at_2") == {"a": (0, 0), "b": (1, 1)}
+    assert count_by_problem(records, "pass_at_2") == {"a": (0, 0), "b": (1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -244,11 +253,11 @@ def test_a_problem_of_too_few_scored_samples_says_nothing_of_more() -> None:
 )
 def test_an_unknown_metric_is_named_with_what_is_known(name: str, known: str) -> None:
     with pytest.raises(ValueError, match=known):
-        problem_scores([], name)
+        score_problems([], name)
 
 
 def test_any_k_has_a_name() -> None:
-    assert metric_named("pass_at_3")(sampled(*[sample("a", True)] * 3)) == (1.0, 1.0)
+    assert find_metric("pass_at_3")(sampled(*[sample("a", True)] * 3)) == (1.0, 1.0)
 
 
 def some_sample(
@@ -288,13 +297,13 @@ def test_shares_lie_between_none_and_all(samples: list[Sample]) -> None:
 
 @given(SAMPLES)
 def test_the_accuracy_of_a_split_is_the_mean_of_its_problems(samples: list[Sample]) -> None:
-    scores = problem_scores(samples, "accuracy")
+    scores = score_problems(samples, "accuracy")
     assert summarize(samples).get("accuracy") == (pytest.approx(sum(scores.values()) / len(scores)) if scores else None)
 
 
 @given(SAMPLES, st.sampled_from(sorted(METRICS)))
 def test_a_problem_alone_scores_what_it_scores_among_others(samples: list[Sample], metric: str) -> None:
-    for problem, score in problem_scores(samples, metric).items():
+    for problem, score in score_problems(samples, metric).items():
         alone = [one for one in samples if one["problem"] == problem]
         assert summarize(alone)[metric] == score
 
@@ -310,16 +319,16 @@ def test_one_answer_is_worth_the_accuracy(samples: list[Sample]) -> None:
 
 @given(SAMPLES)
 def test_more_answers_pass_more_often_than_they_win_votes(samples: list[Sample]) -> None:
-    for name in metric_names(samples):
+    for name in list_metric_names(samples):
         if name.startswith("pass_at_"):
-            votes = problem_scores(samples, name.replace("pass", "maj"))
-            passes = problem_scores(samples, name)
+            votes = score_problems(samples, name.replace("pass", "maj"))
+            passes = score_problems(samples, name)
             assert votes.keys() == passes.keys()
             assert all(votes[problem] <= passes[problem] for problem in votes)
 
 
 @given(SAMPLES)
 def test_problems_pass_more_often_the_more_answers_they_have(samples: list[Sample]) -> None:
-    scores = [problem_scores(samples, name) for name in metric_names(samples) if name.startswith("pass_at_")]
+    scores = [score_problems(samples, name) for name in list_metric_names(samples) if name.startswith("pass_at_")]
     for fewer, more in pairwise(scores):
         assert all(fewer[problem] <= more[problem] for problem in more)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.registry import Registry, UnknownNameError, did_you_mean
+from evals.registry import Registry, UnknownNameError, suggest_similar
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,9 +77,9 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
 
 
 def test_a_suggestion_is_made_only_when_it_is_near():
-    assert did_you_mean("intersecton", ["union", "intersection"]) == " (did you mean 'intersection'?)"
-    assert did_you_mean("zzz", ["union", "intersection"]) == ""
-    assert did_you_mean("x", []) == ""
+    assert suggest_similar("intersecton", ["union", "intersection"]) == " (did you mean 'intersection'?)"
+    assert suggest_similar("zzz", ["union", "intersection"]) == ""
+    assert suggest_similar("x", []) == ""
 
 
 def test_a_part_of_another_package_is_found(site):

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import AliasChoices, Field
 
-from evals.tasks.rows import DataErrors, Row, RowModel, data_files, hub_rows, models, read_rows
+from evals.tasks.rows import DataErrors, Row, RowModel, list_data_files, read_hub_rows, read_rows, validate_rows
 
 ROWS = [{"id": "a", "n": 1}, {"id": "b", "n": 2}]
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_read(tmp_path, name, text, told):
 def test_every_wrong_row_is_told(tmp_path):
     path = written(tmp_path, "a.jsonl", '{"id": 7, "n": -1}\n{"id": "b", "n": 2}\n{"n": 3, "more": 1}\n')
     flaws: list[str] = []
-    good = list(models(read_rows(path, flaws), Thing, flaws))
+    good = list(validate_rows(read_rows(path, flaws), Thing, flaws))
     assert [model for _, model in good] == [Thing(id="b", n=2)]
     assert flaws == [
         f"{path}:1: id is 7 but should be a valid string; correct the row",
@@ -85,15 +85,15 @@ def test_the_file_of_a_subset_is_found_where_people_put_it(tmp_path):
     inner = tmp_path / "bench"
     inner.mkdir()
     math, omni = written(inner, "math.json", "[]"), written(inner, "omnimath.json", "[]")
-    assert data_files(tmp_path, "bench", "math", alone=False) == [math]
-    assert data_files(inner, "bench", "omnimath", alone=False) == [omni]
-    assert data_files(omni, "bench", "math", alone=False) == [omni]  # named by the user
-    assert data_files(tmp_path, "bench", "gsm8k", alone=True) == []
+    assert list_data_files(tmp_path, "bench", "math", alone=False) == [math]
+    assert list_data_files(inner, "bench", "omnimath", alone=False) == [omni]
+    assert list_data_files(omni, "bench", "math", alone=False) == [omni]  # named by the user
+    assert list_data_files(tmp_path, "bench", "gsm8k", alone=True) == []
     omni.unlink()
-    assert data_files(tmp_path, "bench", "gsm8k", alone=True) == [math]
-    assert data_files(tmp_path, "bench", "gsm8k", alone=False) == []
+    assert list_data_files(tmp_path, "bench", "gsm8k", alone=True) == [math]
+    assert list_data_files(tmp_path, "bench", "gsm8k", alone=False) == []
     math.rename(inner / "math-00000-of-00001.json")
-    assert data_files(tmp_path, "bench", "math", alone=False) == [inner / "math-00000-of-00001.json"]
+    assert list_data_files(tmp_path, "bench", "math", alone=False) == [inner / "math-00000-of-00001.json"]
 
 
 def test_the_hubs_loader_gives_rows_by_split(tmp_path, monkeypatch):
@@ -106,10 +106,12 @@ def test_the_hubs_loader_gives_rows_by_split(tmp_path, monkeypatch):
         written(tmp_path / "repo" / "data", f"{split}-00000-of-00001.jsonl", json.dumps(row) + "\n")
     flaws: list[str] = []
     repo = str(tmp_path / "repo")
-    assert [(row.place, row.value) for row in hub_rows(repo, "math", flaws)] == [(f"{repo} (math), row 1", ROWS[1])]
-    assert [row.value for row in hub_rows(repo, None, flaws)] == ROWS
+    assert [(row.place, row.value) for row in read_hub_rows(repo, "math", flaws)] == [
+        (f"{repo} (math), row 1", ROWS[1])
+    ]
+    assert [row.value for row in read_hub_rows(repo, None, flaws)] == ROWS
     assert flaws == []
-    assert list(hub_rows(repo, "nosuch", flaws)) == []
+    assert list(read_hub_rows(repo, "nosuch", flaws)) == []
     assert flaws[0].startswith(f"{repo} (nosuch): cannot be loaded (")
     assert flaws[0].endswith("; name a local copy (--data-dir, or a file in the study)")
 
@@ -121,13 +123,13 @@ class Renamed(RowModel):
 
 def test_columns_are_told_by_the_names_that_the_data_set_gives_them():
     flaws: list[str] = []
-    assert list(models([Row("here:1", {"Question": "?"})], Renamed, flaws)) == []
+    assert list(validate_rows([Row("here:1", {"Question": "?"})], Renamed, flaws)) == []
     assert flaws == ["here:1: key 'Correct Answer' is missing; the row has Question"]
 
 
 def test_a_column_that_changed_is_told_with_the_one_that_it_is_like():
     flaws: list[str] = []
-    assert list(models([Row("here:1", {"Question": "?", "Correct answer": "7"})], Renamed, flaws)) == []
+    assert list(validate_rows([Row("here:1", {"Question": "?", "Correct answer": "7"})], Renamed, flaws)) == []
     told = (
         "here:1: key 'Correct Answer' is missing (did you mean 'Correct answer'?); the row has Question, Correct answer"
     )
@@ -136,7 +138,7 @@ def test_a_column_that_changed_is_told_with_the_one_that_it_is_like():
 
 def test_what_is_wrong_with_many_rows_in_the_same_way_is_told_once():
     flaws: list[str] = []
-    list(models([Row(f"here:{line}", {"n": 1}) for line in range(1, 1001)], Thing, flaws))
+    list(validate_rows([Row(f"here:{line}", {"n": 1}) for line in range(1, 1001)], Thing, flaws))
     assert flaws == ["here:1 (and 999 more rows): key 'id' is missing; the row has n"]
 
 
@@ -183,9 +185,9 @@ def test_csv_files_have_rows_of_text_and_a_record_may_run_over_lines(tmp_path):
 
 def test_case_matters_only_where_no_file_is_named_in_the_right_one(tmp_path):
     old = written(tmp_path, "ARC-Challenge-Test.jsonl", "")
-    assert data_files(tmp_path, "arc", "test", alone=False) == [old]
+    assert list_data_files(tmp_path, "arc", "test", alone=False) == [old]
     new = written(tmp_path, "test.jsonl", "")
-    assert data_files(tmp_path, "arc", "test", alone=False) == [new]
+    assert list_data_files(tmp_path, "arc", "test", alone=False) == [new]
 
 
 def test_all_errors_are_kept_though_the_message_is_cut():

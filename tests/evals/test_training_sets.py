@@ -12,7 +12,7 @@ from evals.tasks.maths import GRADE_SCHOOL, PROBLEM
 from evals.tasks.row_sets import DATA, RowSet
 from evals.tasks.row_settings import ProblemRows
 from evals.tasks.rows import DataErrors
-from evals.tasks.training_sets import DAPO, DEEPSCALER, GSM8K, MATH, NUMINA, TrainingSet, named_problems
+from evals.tasks.training_sets import DAPO, DEEPSCALER, GSM8K, MATH, NUMINA, TrainingSet, load_named_problems
 from evals.verify import Verifier
 
 
@@ -204,7 +204,7 @@ def named(tmp_path):
             Dataset.from_list(rows).to_csv(path)
         else:
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return named_problems(ProblemRows(file=str(path), **columns))
+        return load_named_problems(ProblemRows(file=str(path), **columns))
 
     return read
 
@@ -276,15 +276,15 @@ def test_rows_are_named_in_one_place_and_for_good(settings, told):
 
 def test_a_dataset_of_the_hub_is_known_by_its_commit_without_being_loaded(monkeypatch):
     monkeypatch.setattr("datasets.load_dataset", None)
-    one, other = (named_problems(ProblemRows(hub="a/b", revision=digit * 40)).fingerprint() for digit in "ab")
+    one, other = (load_named_problems(ProblemRows(hub="a/b", revision=digit * 40)).fingerprint() for digit in "ab")
     assert one != other
     assert "a/b" in one
 
 
 def test_a_dataset_of_the_hub_is_read_like_a_file(monkeypatch):
     monkeypatch.setattr("datasets.load_dataset", lambda *args, **more: Dataset.from_list([{"q": "1 + 1?", "a": 2}]))
-    rows = named_problems(ProblemRows(hub="a/b", revision="c" * 40, problem="q", answer="a"))
+    rows = load_named_problems(ProblemRows(hub="a/b", revision="c" * 40, problem="q", answer="a"))
     assert [(one.prompt, one.answer) for one in rows.all] == [("1 + 1?", "2")]
-    changed = named_problems(ProblemRows(hub="a/b", revision="c" * 40, problem="question", answer="a"))
+    changed = load_named_problems(ProblemRows(hub="a/b", revision="c" * 40, problem="question", answer="a"))
     with pytest.raises(DataErrors, match=r"a/b \(train\), row 1: key 'question' is missing; the row has q, a"):
         changed.all  # noqa: B018

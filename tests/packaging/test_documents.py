@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 from capo_bench.cli import COMMANDS
-from capo_bench.study.keys import dotted_keys
+from capo_bench.study.keys import list_dotted_keys
 from capo_bench.study.load import check_study
 from evals.benchmarks import Problem
 from trainers.config import TrialConfig
-from trainers.credit.segment import blank_lines, step_texts
+from trainers.credit.segment import blank_lines, list_step_texts
 from trainers.critics.base import Solution, Surroundings
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ def test_studies_in_the_documents_are_valid(document, tmp_path):
 
 def test_every_setting_is_in_the_table_of_settings():
     text = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8").partition("## Settings of a trial")[2]
-    assert [key for key in dotted_keys(TrialConfig) if key.rpartition(".")[2] not in text] == []
+    assert [key for key in list_dotted_keys(TrialConfig) if key.rpartition(".")[2] not in text] == []
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_the_benchmark_shown_hands_out_problems_and_checks_steps(shown):
 
 def test_the_critic_shown_criticises(shown):
     critic = shown("docs/how-to-add-critic.md").LastStepParams().build(Surroundings(benchmark=None, seed=0))
-    solution = Solution(Problem("p", "?", "1"), step_texts(text := "a\n\nb", blank_lines(text)))
+    solution = Solution(Problem("p", "?", "1"), list_step_texts(text := "a\n\nb", blank_lines(text)))
     ((first, second),) = asyncio.run(critic.critique([solution], 2))
     assert first.wrong == second.wrong == {1}
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evals.coins import COINS
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES
-from trainers.policy import PolicyTrainer, _load_problems, settings
+from trainers.policy import PolicyTrainer, _load_problems, build_settings
 from trainers.run import TrainRun
 
 
@@ -26,7 +26,7 @@ def trainer_of(kind: type[PolicyTrainer], run: TrainRun, **extra: Any) -> Any:
         tokenizer=tokenizer,
         rollouts=run.rollouts,
         model=AutoModelForCausalLM.from_pretrained(run.start),
-        args=settings(run, backbone, kind),
+        args=build_settings(run, backbone, kind),
         train_dataset=_load_problems(run, COINS, backbone, tokenizer),
         **extra,
     )

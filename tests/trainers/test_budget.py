@@ -11,13 +11,13 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
-from capo_bench.analysis.curves import AXES, spent
+from capo_bench.analysis.curves import AXES, sum_spending
 from capo_bench.study.errors import StudyErrors
 from capo_bench.study.load import load_plan
 from evals.coins import COINS
 from trainers import grpo_rule
 from trainers.budget import BudgetConfig, Meter
-from trainers.checkpoints import newest
+from trainers.checkpoints import find_newest
 from trainers.config import TrainConfig
 from trainers.critics.base import Surroundings
 from trainers.critics.endpoint import EndpointParams
@@ -121,13 +121,13 @@ def test_a_budget_that_weighs_a_critic_of_unknown_size_is_refused_with_a_way_out
 
 
 def test_what_was_spent_by_each_step_is_an_axis() -> None:
-    found = spent([{**step, "total_tokens": 1.0} for step in RECORDS])
+    found = sum_spending([{**step, "total_tokens": 1.0} for step in RECORDS])
     assert found["steps"].tolist() == [1, 2]
     assert found["policy_tokens"].tolist() == [300, 500]
     assert found["seconds"].tolist() == [1.5, 3.5]
     assert "train_flops" not in found
     assert set(found) < set(AXES)
-    assert all(not axis.size for axis in spent([]).values())
+    assert all(not axis.size for axis in sum_spending([]).values())
 
 
 def test_a_schedule_over_steps_does_not_go_with_a_budget() -> None:
@@ -149,7 +149,7 @@ def test_training_ends_with_the_step_that_reaches_the_budget_also_after_a_stop(m
     assert records[0]["total_tokens"] == records[0]["policy_tokens"] + records[0]["policy_prompt_tokens"]
     broken, parts = make_run(name="broken", train=train)
     assert not grpo_rule.train(replace(broken, stop=lambda: len(parts) == 2))
-    point = newest(broken.out)
+    point = find_newest(broken.out)
     assert point is not None
     assert grpo_rule.train(replace(broken, resume=str(point.path)))
     assert [record["step"] for record in parts] == [1, 2, 3]

@@ -8,7 +8,7 @@ from tokenizers import processors
 from evals.models.prompt import INSTRUCTION, render
 from evals.tasks.demonstrations import Demonstration
 from trainers.backbones.tiny import build_tokenizer
-from trainers.sft import pairs_within, parts_of_step, tokenize, write_pair
+from trainers.sft import count_parts, select_pairs_within, tokenize, write_pair
 from trainers.teaching import UNLABELLED
 
 QWEN = (
@@ -91,9 +91,9 @@ def test_a_conversation_needs_a_chat_template(tokenizer):
 
 def test_what_is_too_long_is_left_out(tokenizer):
     pairs = [("one", "a"), ("one " * 30, "a")]
-    assert pairs_within(pairs, tokenizer, 20) == pairs[:1]
+    assert select_pairs_within(pairs, tokenizer, 20) == pairs[:1]
     with pytest.raises(ValueError, match=r"max_tokens is 1 and the shortest of 2 demonstrations has \d tokens"):
-        pairs_within(pairs, tokenizer, 1)
+        select_pairs_within(pairs, tokenizer, 1)
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_what_is_too_long_is_left_out(tokenizer):
     [(64, None, 8), (64, 16, 8), (64, 4, 16), (12, None, 4), (12, 5, 4), (10, 3, 5), (7, None, 1), (7, 2, 7)],
 )
 def test_a_step_passes_in_parts_that_divide_it_and_fit(size, micro_batch, parts):
-    assert parts_of_step(size, micro_batch) == parts
+    assert count_parts(size, micro_batch) == parts

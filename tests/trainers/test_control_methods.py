@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trainers import capo, critic_free
-from trainers.credit.batch import Batch, Evidence, layout_of
+from trainers.credit.batch import Batch, Evidence, lay_out
 from trainers.credit.capo import capo as capo_credit
 from trainers.credit.normalization import NORMALIZATIONS
 from trainers.credit.terms import Terms
@@ -38,7 +38,7 @@ def test_outcome_only_normalises_outcomes_as_capo_without_a_process(make_run: An
     class Seen(CriticFreeTrainer):
         def advantages(self, width: int) -> torch.Tensor:
             found = super().advantages(width)
-            seen.append((self.outcomes.copy(), layout_of(self.alignment.tokens), found.numpy()))
+            seen.append((self.outcomes.copy(), lay_out(self.alignment.tokens), found.numpy()))
             return found
 
     run, records = make_run(method="outcome_only", credit={"normalization": normalization}, **ONE_STEP)

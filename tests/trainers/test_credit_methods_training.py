@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from capo_bench.revote.batch import earned_in_training, store_of
+from capo_bench.revote.batch import compute_earned, store_of
 from trainers.budget import Meter
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
@@ -50,7 +50,7 @@ def trained(make_run: Any, method: str, **changes: Any) -> tuple[Any, Any]:
 def test_a_method_trains_and_what_it_kept_gives_its_advantages(make_run: Any, handed: Any, method: str) -> None:
     run, step = trained(make_run, method)
     stored = store_of(step.rollouts)
-    expected = stored.layout.by_token(earned_in_training(stored, run.config).advantages)
+    expected = stored.layout.by_token(compute_earned(stored, run.config).advantages)
     found = handed[0]["advantages"].double().numpy()[:, : expected.shape[1]]
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 

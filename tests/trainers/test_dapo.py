@@ -12,13 +12,13 @@ from onebatch import batch, loss_and_gradient, trainer_of
 from trainers import dapo
 from trainers.backbones import BACKBONES
 from trainers.credit.align import Alignment
-from trainers.dapo import DapoTrainer, overlong
-from trainers.policy import PolicyTrainer, settings
+from trainers.dapo import DapoTrainer, punish_overlong
+from trainers.policy import PolicyTrainer, build_settings
 
 
 def test_three_settings_are_its_own_and_the_others_stay(make_run: Any) -> None:
     run, _ = make_run(method="dapo")
-    ours, grpo = (settings(run, BACKBONES.load("tiny"), kind).to_dict() for kind in (DapoTrainer, PolicyTrainer))
+    ours, grpo = (build_settings(run, BACKBONES.load("tiny"), kind).to_dict() for kind in (DapoTrainer, PolicyTrainer))
     differing = {key: ours[key] for key in ours if ours[key] != grpo[key]}
     assert differing.pop("epsilon_high") == pytest.approx(0.28)
     assert differing == {"loss_type": "dapo", "mask_truncated_completions": True}
@@ -27,7 +27,7 @@ def test_three_settings_are_its_own_and_the_others_stay(make_run: Any) -> None:
 
 @pytest.mark.parametrize(("length", "punishment"), [(1, 0), (80, 0), (81, -0.05), (90, -0.5), (100, -1)])
 def test_a_length_is_punished_from_four_fifths_of_the_limit(length: int, punishment: float) -> None:
-    assert overlong(np.array([length]), 100) == pytest.approx([punishment])
+    assert punish_overlong(np.array([length]), 100) == pytest.approx([punishment])
 
 
 def test_the_reward_is_the_outcome_less_what_the_length_costs(make_run: Any) -> None:

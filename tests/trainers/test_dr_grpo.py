@@ -12,12 +12,14 @@ from onebatch import batch, loss_and_gradient, trainer_of
 from trainers import dr_grpo
 from trainers.backbones import BACKBONES
 from trainers.dr_grpo import DrGrpoTrainer
-from trainers.policy import PolicyTrainer, settings
+from trainers.policy import PolicyTrainer, build_settings
 
 
 def test_two_settings_are_its_own_and_the_others_stay(make_run: Any) -> None:
     run, _ = make_run(method="dr_grpo")
-    ours, grpo = (settings(run, BACKBONES.load("tiny"), kind).to_dict() for kind in (DrGrpoTrainer, PolicyTrainer))
+    ours, grpo = (
+        build_settings(run, BACKBONES.load("tiny"), kind).to_dict() for kind in (DrGrpoTrainer, PolicyTrainer)
+    )
     differing = {key: ours[key] for key in ours if ours[key] != grpo[key]}
     assert differing == {"loss_type": "dr_grpo", "scale_rewards": "none"}
 

@@ -7,7 +7,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
-from trainers.lessons import MuonWithAdamW, next_token_loss
+from trainers.lessons import MuonWithAdamW, compute_next_token_loss
 from trainers.prm.embedded import build_model as build_prm
 
 SHAPE = BackboneConfig(source="embedded", width=16, layers=1)
@@ -72,5 +72,7 @@ def test_the_loss_of_a_part_is_its_share_of_the_mean_over_the_labels_of_the_step
     batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
     logits = model(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
     expected = -(logits[0, 2, 8] + logits[0, 3, 9] + logits[1, 1, 7])
-    assert next_token_loss(model, batch, torch.tensor(10)).item() == pytest.approx(expected.item() / 10, rel=1e-5)
-    assert next_token_loss(model, batch, None).item() == pytest.approx(expected.item() / 3, rel=1e-5)
+    assert compute_next_token_loss(model, batch, torch.tensor(10)).item() == pytest.approx(
+        expected.item() / 10, rel=1e-5
+    )
+    assert compute_next_token_loss(model, batch, None).item() == pytest.approx(expected.item() / 3, rel=1e-5)

@@ -12,7 +12,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trainers import capo
 from trainers.dapo import DapoTrainer
 from trainers.dr_grpo import DrGrpoTrainer
-from trainers.microbatches import SortedTrainer, longest_first, used_columns
+from trainers.microbatches import SortedTrainer, find_used_columns, sort_longest_first
 from trainers.policy import PolicyTrainer
 from trainers.rloo import RlooTrainer
 
@@ -23,7 +23,7 @@ CUT = {"train": {"steps": 1, "prompts_per_step": 2, "group_size": 4, "max_comple
 
 def test_rows_by_hand() -> None:
     mask = torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 0, 0]])
-    assert longest_first(mask).tolist() == [1, 0, 2]  # 4, 2 and 2 tokens: equal lengths as they stand
+    assert sort_longest_first(mask).tolist() == [1, 0, 2]  # 4, 2 and 2 tokens: equal lengths as they stand
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_rows_by_hand() -> None:
     ],
 )
 def test_columns_without_a_token_by_hand(mask: list[list[int]], used: tuple[int, int]) -> None:
-    assert used_columns(torch.tensor(mask), 3) == used
+    assert find_used_columns(torch.tensor(mask), 3) == used
 
 
 def whole(trainer: Any) -> dict[str, Any]:

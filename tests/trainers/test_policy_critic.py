@@ -9,14 +9,14 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from capo_bench.study.errors import StudyErrors
-from capo_bench.study.identity import identity_of
+from capo_bench.study.identity import identify_trial
 from capo_bench.study.load import load_plan
 from evals.benchmarks import Problem
 from evals.coins import COINS
 from trainers import capo
 from trainers.budget import BudgetConfig
 from trainers.config import TrialConfig
-from trainers.criticised import count_parameters, critic_of
+from trainers.criticised import count_parameters, find_critic
 from trainers.critics.base import Solution, Surroundings
 from trainers.critics.cached import open_critic
 from trainers.critics.local import TransformersParams
@@ -66,9 +66,9 @@ def test_what_it_says_is_what_the_start_says_however_far_training_is(make_run, s
 
 def test_it_is_the_start_named_outright(make_run, start):
     run, _ = make_run(critic=OWN)
-    assert critic_of(run).identity() == TransformersParams(model=start, max_tokens=12).identity()
+    assert find_critic(run).identity() == TransformersParams(model=start, max_tokens=12).identity()
     plain, _ = make_run(critic={"name": "exact"})
-    assert critic_of(plain) is plain.config.critic
+    assert find_critic(plain) is plain.config.critic
 
 
 def test_critiques_of_two_starts_are_kept_apart(make_run, start, another_start):
@@ -76,7 +76,7 @@ def test_critiques_of_two_starts_are_kept_apart(make_run, start, another_start):
 
     def key(folder):
         run, _ = make_run(critic=OWN)
-        return open_critic(critic_of(replace(run, start=folder)), AROUND, None).key(solution, greedy=False)
+        return open_critic(find_critic(replace(run, start=folder)), AROUND, None).key(solution, greedy=False)
 
     assert key(start) == key(start)
     assert key(start) != key(another_start)
@@ -86,8 +86,8 @@ def test_it_is_as_large_as_the_policy(make_run, start):
     run, _ = make_run(critic=OWN)
     size = sum(weight.numel() for weight in AutoModelForCausalLM.from_pretrained(start).parameters())
     assert count_parameters(start, None) == size
-    assert critic_of(run).size(AROUND) == size
-    assert critic_of(run).model_copy(update={"model": "on/a-hub"}).size(AROUND) == size
+    assert find_critic(run).size(AROUND) == size
+    assert find_critic(run).model_copy(update={"model": "on/a-hub"}).size(AROUND) == size
 
 
 def test_a_token_of_its_critiques_weighs_as_one_of_the_policy(make_run):
@@ -107,7 +107,7 @@ def trained(make_run, train):
 
 def test_another_start_is_another_trial():
     def training(**changes):
-        return identity_of(TrialConfig.model_validate({"critic": OWN, "credit": ASKED, **changes}))["training"]
+        return identify_trial(TrialConfig.model_validate({"critic": OWN, "credit": ASKED, **changes}))["training"]
 
     assert training()["critic"]["model"] == "policy"
     assert training() != training(cold_start={"seed": 1})

@@ -17,7 +17,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from trainers import capo, grpo_rule
 from trainers.callbacks import Saver
-from trainers.checkpoints import MARK, newest
+from trainers.checkpoints import MARK, find_newest
 from trainers.run import TrainRun
 
 STEPS = {"steps": 4, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40}
@@ -141,7 +141,7 @@ def test_the_newest_checkpoint_is_the_only_one_and_holds_everything(make_run: An
     (folder,) = run.out.glob("checkpoint-*")
     names = {path.name for path in folder.iterdir()}
     assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"} <= names
-    found = newest(run.out)
+    found = find_newest(run.out)
     assert found is not None
     assert (found.path, found.step) == (folder, 3)
     state = json.loads((folder / "trainer_state.json").read_text())
@@ -228,10 +228,10 @@ def test_a_mark_is_of_a_whole_checkpoint(make_run: Any, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         capo.train(replace(run, checkpoint_seconds=0))
     assert (run.out / "checkpoint-2").exists()
-    found = newest(run.out)
+    found = find_newest(run.out)
     assert found is not None
     assert found.step == 1
     assert not (run.out / "checkpoint-2").exists()
     shutil.rmtree(run.out / "checkpoint-1")
-    assert newest(run.out) is None
+    assert find_newest(run.out) is None
     assert (run.out / MARK).exists()

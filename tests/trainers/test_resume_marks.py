@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from trainers.checkpoints import MARK, Checkpoint, mark, newest, sync
+from trainers.checkpoints import MARK, Checkpoint, find_newest, mark, sync
 
 
 def checkpoint(folder, step, **files):
@@ -17,10 +17,10 @@ def checkpoint(folder, step, **files):
 
 
 def test_where_nothing_is_marked_nothing_is_found(tmp_path):
-    assert newest(tmp_path) is None
+    assert find_newest(tmp_path) is None
     checkpoint(tmp_path, 3)
-    assert newest(tmp_path) is None
-    assert newest(tmp_path / "not there") is None
+    assert find_newest(tmp_path) is None
+    assert find_newest(tmp_path / "not there") is None
 
 
 def test_the_mark_names_the_checkpoint_and_its_files(tmp_path):
@@ -29,7 +29,7 @@ def test_the_mark_names_the_checkpoint_and_its_files(tmp_path):
     told = json.loads((tmp_path / MARK).read_text())
     sums = {"model": sha256(b"weights").hexdigest(), "shards/optimizer": sha256(b"moments").hexdigest()}
     assert told == {"checkpoint": "checkpoint-3", "step": 1, "files": sums}
-    assert newest(tmp_path) == Checkpoint(tmp_path / "checkpoint-3", 1)
+    assert find_newest(tmp_path) == Checkpoint(tmp_path / "checkpoint-3", 1)
 
 
 def test_older_checkpoints_go_when_a_newer_one_is_marked_and_not_before(tmp_path):
@@ -45,7 +45,7 @@ def test_what_was_cut_short_after_the_mark_is_deleted(tmp_path):
     checkpoint(tmp_path, 2)
     mark(tmp_path, 2, 2)
     checkpoint(tmp_path, 4)
-    assert newest(tmp_path).step == 2
+    assert find_newest(tmp_path).step == 2
     assert not (tmp_path / "checkpoint-4").exists()
 
 
@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_is_none_and_the_log_says_why(tmp_path, caplog, dam
     path = checkpoint(tmp_path, 5)
     mark(tmp_path, 5, 5)
     damage(path)
-    assert newest(tmp_path) is None
+    assert find_newest(tmp_path) is None
     assert f"{path} is damaged ({told}): training starts from nothing" in caplog.text
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_checkpoint_is_none_and_the_log_says_why(tmp_path, caplog, dam
 def test_a_damaged_mark_is_none_and_the_log_says_why(tmp_path, caplog, text):
     checkpoint(tmp_path, 5)
     (tmp_path / MARK).write_text(text)
-    assert newest(tmp_path) is None
+    assert find_newest(tmp_path) is None
     assert "training starts from nothing" in caplog.text
 
 
@@ -83,7 +83,7 @@ def test_files_added_to_a_checkpoint_do_no_harm(tmp_path):
     path = checkpoint(tmp_path, 5)
     mark(tmp_path, 5, 5)
     (path / "notes.txt").write_text("mine")
-    assert newest(tmp_path).step == 5
+    assert find_newest(tmp_path).step == 5
 
 
 def test_a_checkpoint_that_is_not_there_cannot_be_marked(tmp_path):

@@ -24,9 +24,9 @@ from trainers.rollouts import (
     DamagedRolloutsError,
     Rollout,
     drop_after,
+    list_stored_steps,
     read_rollouts,
     read_step,
-    stored_steps,
     write_step,
 )
 
@@ -139,7 +139,7 @@ def test_processes_come_in_order_of_their_number(tmp_path):
     for process in (10, 2, 0):
         write_step(tmp_path, 1, process, [])
 
-    assert [path.name for path in stored_steps(tmp_path)[1]] == [f"00001.{n}.jsonl.gz" for n in (0, 2, 10)]
+    assert [path.name for path in list_stored_steps(tmp_path)[1]] == [f"00001.{n}.jsonl.gz" for n in (0, 2, 10)]
 
 
 def test_a_folder_that_is_not_there_holds_no_steps(tmp_path):
@@ -157,7 +157,7 @@ def test_a_last_step_that_lacks_a_process_is_left_out(tmp_path):
     for step, process in ((1, 0), (1, 1), (2, 0)):
         write_step(tmp_path, step, process, [ROLLOUT])
 
-    assert list(stored_steps(tmp_path)) == [1]
+    assert list(list_stored_steps(tmp_path)) == [1]
 
 
 @pytest.mark.parametrize(

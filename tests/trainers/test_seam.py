@@ -13,7 +13,7 @@ from evals.benchmarks import Problem
 from evals.coins import COINS
 from trainers.backbones import BACKBONES
 from trainers.credit.align import Alignment
-from trainers.policy import PolicyTrainer, settings
+from trainers.policy import PolicyTrainer, build_settings
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_what_is_reported_of_rollouts_by_hand(trainer: PolicyTrainer) -> None:
 
 def test_every_trl_default_that_differs_from_the_paper_is_set(make_run: Any) -> None:
     run, _ = make_run()
-    chosen = settings(run, BACKBONES.load("tiny"))
+    chosen = build_settings(run, BACKBONES.load("tiny"))
     assert chosen.loss_type == "grpo"
     assert chosen.beta == 0.0
     assert chosen.num_iterations == 1

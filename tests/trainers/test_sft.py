@@ -8,7 +8,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
 from trainers.callbacks import Recorder
-from trainers.sft import by_length, tokenize, train_sft
+from trainers.sft import sort_by_length, tokenize, train_sft
 from trainers.teaching import SupervisedConfig
 
 LESSONS = [
@@ -96,7 +96,7 @@ def test_the_last_step_takes_what_is_left(tokenizer, tmp_path):
 def test_the_lessons_of_a_step_go_by_length_and_steps_stay_as_they_are(tokenizer):
     lengths = [len(row["input_ids"]) for row in tokenize(tokenizer, LESSONS)]
     assert lengths != sorted(lengths)
-    rows = by_length(tokenize(tokenizer, [*LESSONS, *LESSONS]), 3)
+    rows = sort_by_length(tokenize(tokenizer, [*LESSONS, *LESSONS]), 3)
     assert [len(row["input_ids"]) for row in rows] == 2 * sorted(lengths)
 
 

@@ -19,10 +19,10 @@ from onebatch import batch, loss_and_gradient, trainer_of
 
 from trainers import capo, dapo, grpo_rule, rloo, valued
 from trainers.backbones import BACKBONES
-from trainers.checkpoints import newest
+from trainers.checkpoints import find_newest
 from trainers.dapo import DapoTrainer
-from trainers.policy import PolicyTrainer, settings
-from trainers.ratios import OLD, RatioTrainer, sequence_log_ratio
+from trainers.policy import PolicyTrainer, build_settings
+from trainers.ratios import OLD, RatioTrainer, average_log_ratio
 
 SCRIPT = Path(__file__).with_name("killed_between_updates.py")
 TRAIN = {"steps": 3, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40}
@@ -76,7 +76,7 @@ def test_a_clipped_token_teaches_nothing(make_run: Any) -> None:
 def test_the_ratio_of_a_sequence_is_the_geometric_mean_of_its_tokens() -> None:
     logs = torch.tensor([[2.0, 8.0, 1.0], [0.5, 77.0, 77.0], [3.0, 3.0, 3.0]]).log()
     mask = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0]])
-    assert sequence_log_ratio(logs, mask).exp().flatten().tolist() == pytest.approx([16 ** (1 / 3), 0.5, 1.0])
+    assert average_log_ratio(logs, mask).exp().flatten().tolist() == pytest.approx([16 ** (1 / 3), 0.5, 1.0])
 
 
 def test_sequences_are_clipped_whole_and_keep_the_credit_of_tokens(make_run: Any) -> None:
@@ -158,7 +158,7 @@ def test_methods_take_several_updates(make_run: Any, method: str, train: Callabl
 def test_dapo_has_its_own_upper_clip_unless_one_is_set(make_run: Any) -> None:
     for upper, expected in ((None, 0.14), (0.5, 0.5)):
         train = {**TRAIN, "updates_per_batch": 2, "clip": {"lower": 0.1, "upper": upper}}
-        chosen = settings(make_run(method="dapo", train=train)[0], BACKBONES.load("tiny"), DapoTrainer)
+        chosen = build_settings(make_run(method="dapo", train=train)[0], BACKBONES.load("tiny"), DapoTrainer)
         assert (chosen.epsilon, chosen.epsilon_high) == (0.1, pytest.approx(expected))
 
 
@@ -184,7 +184,7 @@ def test_a_run_that_is_killed_between_updates_ends_as_if_it_had_not_been(make_ru
     root = str(Path(__file__).parents[2])
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": root}, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL
-    point = newest(broken.out)
+    point = find_newest(broken.out)
     assert point is not None
     assert (point.step, point.path.name) == (2, "checkpoint-4")
     assert capo.train(replace(broken, resume=str(point.path)))

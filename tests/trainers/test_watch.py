@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainers.watch import FinishedRows, watching, watching_engine
+from trainers.watch import FinishedRows, watch_engine, watch_generate
 
 END = 7
 
@@ -40,7 +40,7 @@ def test_watched_generation_samples_the_same_and_tells_of_every_row_that_ended(s
         return model.generate(**batch, do_sample=True, max_new_tokens=60, pad_token_id=tokenizer.pad_token_id)
 
     plain, told = sampled(), {}
-    with watching(model, [end], told.__setitem__):
+    with watch_generate(model, [end], told.__setitem__):
         watched = sampled()
     assert torch.equal(plain, watched)
     assert "generate" not in vars(model)
@@ -60,7 +60,7 @@ def test_an_engine_tells_of_requests_as_they_end_by_their_place_in_the_batch():
             return next(self.steps)
 
     engine, told = SimpleNamespace(llm_engine=Core(), request_counter=SimpleNamespace(counter=10)), []
-    with watching_engine(engine, lambda row, ids: told.append((row, ids))):
+    with watch_engine(engine, lambda row, ids: told.append((row, ids))):
         assert [output.request_id for output in engine.llm_engine.step()] == ["11"]
         assert told == [(1, [5, END])]
         engine.llm_engine.step()

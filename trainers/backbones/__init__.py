@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from evals.models.prompt import Template
-from evals.registry import UnknownNameError, did_you_mean
+from evals.registry import UnknownNameError, suggest_similar
 from evals.settings import Positive, Strict
 
 FOLDER = Path(__file__).parent
@@ -239,7 +239,7 @@ class _Backbones:
             names = ", ".join(self.names())
             way_out = f"; your own are the YAML files of the folder that {OWN_FOLDER} names"
             raise UnknownNameError(
-                f"unknown backbone {name!r}{did_you_mean(name, self.names())}; known: {names}{way_out}"
+                f"unknown backbone {name!r}{suggest_similar(name, self.names())}; known: {names}{way_out}"
             )
         return name
 

@@ -30,7 +30,7 @@ class ServerBusyError(RuntimeError):
     """Another trial on this machine samples from the vLLM server, which therefore holds that trial's weights."""
 
 
-def sampling(backbone: BackboneConfig) -> dict[str, Any]:
+def select_sampling(backbone: BackboneConfig) -> dict[str, Any]:
     """Return the arguments of `GRPOConfig` that select the sampler of the rollouts.
 
     vLLM computes slightly different probabilities than the policy that is updated. Each token's update is weighted by
@@ -50,7 +50,7 @@ def sampling(backbone: BackboneConfig) -> dict[str, Any]:
     }
 
 
-def server_command(backbone: BackboneConfig) -> str:
+def build_server_command(backbone: BackboneConfig) -> str:
     """Return the command that starts the vLLM server of a backbone; an empty string if the backbone uses none."""
     vllm = backbone.vllm
     if vllm is None or vllm.mode != "server":
@@ -63,7 +63,7 @@ def server_command(backbone: BackboneConfig) -> str:
 
 
 @contextmanager
-def server_alone(vllm: VllmRollouts | None) -> Iterator[None]:
+def lock_server(vllm: VllmRollouts | None) -> Iterator[None]:
     """Lock the vLLM server, if rollouts come from one, because other trials would replace its weights.
 
     Raises:
@@ -84,7 +84,7 @@ def server_alone(vllm: VllmRollouts | None) -> Iterator[None]:
         yield
 
 
-def adapters(backbone: BackboneConfig) -> LoraConfig | None:
+def configure_adapters(backbone: BackboneConfig) -> LoraConfig | None:
     """Return the settings of the adapters to train; None if the whole model is trained."""
     if backbone.lora is None:
         return None
@@ -129,7 +129,7 @@ def name_base(model: Any, start: str, revision: str | None) -> None:
         settings.base_model_name_or_path, settings.revision = base
 
 
-def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+def list_merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the names and weights of a model with its adapter merged, one at a time; the model itself is unchanged.
 
     The sampling engine loads these weights. TRL would merge in place and unmerge again, in the base's precision, which

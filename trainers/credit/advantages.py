@@ -4,7 +4,7 @@ A = (R − mean) / std, with the mean and the population standard deviation over
 Each token has a weight: 1 in the paper's formula, other values in the other methods of `trainers.credit.normalization`.
 Each rollout is reduced to three numbers, and the moments of its group are computed from them:
 
-    stats = completion_stats(rewards, weights)                  # (B, 3)
+    stats = summarize_completions(rewards, weights)             # (B, 3)
     mean, std = group_moments(stats, group_size)                # (B,) each
     advantages = normalise(rewards, mean, std)
 
@@ -26,7 +26,7 @@ exactly.
 """
 
 
-def completion_stats(rewards: FloatArray, weights: FloatArray) -> FloatArray:
+def summarize_completions(rewards: FloatArray, weights: FloatArray) -> FloatArray:
     """Reduce each rollout's token rewards to (weight, mean, sum of squared deviations from the mean), shape (B, 3).
 
     A rollout without tokens, or with NaN rewards (its answer could not be verified), has weight 0 and does not affect
@@ -47,7 +47,7 @@ def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, Float
     """Return the mean and the population standard deviation of each rollout's group, shape (B, …) each.
 
     Args:
-        stats: From `completion_stats`, shape (B, …, 3). The rollouts of a group are adjacent.
+        stats: From `summarize_completions`, shape (B, …, 3). The rollouts of a group are adjacent.
         group_size: G.
 
     Raises:
@@ -75,7 +75,7 @@ def normalise(rewards: FloatArray, mean: FloatArray, std: FloatArray) -> FloatAr
     return np.where(counted, (rewards - mean) / np.where(std > STD_FLOOR, std, 1.0), 0.0)
 
 
-def response_advantages(rewards: FloatArray, group_size: int) -> FloatArray:
+def compute_response_advantages(rewards: FloatArray, group_size: int) -> FloatArray:
     """Return (r_i − mean r) / std r over the rollouts of each group, shape (B,); 0 for a NaN reward."""
     column = rewards[:, None]
     return normalise(column, *group_table_moments(column, group_size))[:, 0]
@@ -83,7 +83,7 @@ def response_advantages(rewards: FloatArray, group_size: int) -> FloatArray:
 
 def group_table_moments(table: FloatArray, group_size: int) -> tuple[FloatArray, FloatArray]:
     """Return the mean and the standard deviation of each rollout's group without NaN values, shape (B, 1) each."""
-    mean, std = group_moments(completion_stats(table, np.ones_like(table)), group_size)
+    mean, std = group_moments(summarize_completions(table, np.ones_like(table)), group_size)
     return mean[:, None], std[:, None]
 
 

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from trainers.credit.arrays import BoolArray, IntArray
-from trainers.credit.segment import Segmenter, Span, step_texts
+from trainers.credit.segment import Segmenter, Span, list_step_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -50,7 +50,7 @@ class Alignment:
         return [tuple(np.bincount(row[row >= 0], minlength=len(steps)).tolist()) for row, steps in pairs]
 
 
-def step_index(batch: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, segmenter: Segmenter) -> Alignment:
+def index_steps(batch: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, segmenter: Segmenter) -> Alignment:
     """Cut completions into steps and find the step of each token.
 
     Args:
@@ -61,16 +61,16 @@ def step_index(batch: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBas
     index = np.full((len(batch), max(map(len, batch), default=0)), PADDING, dtype=np.int64)
     texts, steps, pieces = [], [], []
     for row, ids in enumerate(batch):
-        text, starts, ends = token_spans(ids, tokenizer)
+        text, starts, ends = find_token_spans(ids, tokenizer)
         spans = segmenter(text)
         texts.append(text)
-        steps.append(step_texts(text, spans))
+        steps.append(list_step_texts(text, spans))
         pieces.append(tuple(text[start:end] for start, end in pairwise([0, *ends.tolist()])))
-        index[row, : len(ids)] = tokens_to_steps(starts, ends, spans)
+        index[row, : len(ids)] = map_tokens_to_steps(starts, ends, spans)
     return Alignment(texts, steps, index, pieces)
 
 
-def tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> IntArray:
+def map_tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> IntArray:
     """Return the step of every token, shape (T,).
 
     Args:
@@ -84,7 +84,7 @@ def tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> 
     return np.searchsorted(step_starts, character, side="right").astype(np.int64) - 1
 
 
-def token_spans(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, IntArray, IntArray]:
+def find_token_spans(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, IntArray, IntArray]:
     """Decode a completion and find the characters of each token.
 
     For byte-level BPE tokenizers (GPT-2, Qwen, Llama 3) this uses the bytes of the tokens, in time linear in the

@@ -82,7 +82,7 @@ class Layout:
         return means
 
 
-def layout_of(tokens: Iterable[Sequence[int]]) -> Layout:
+def lay_out(tokens: Iterable[Sequence[int]]) -> Layout:
     """Return the layout of rollouts, given the number of tokens of each of their steps."""
     rows = list(tokens)
     steps = np.fromiter(map(len, rows), np.int64, len(rows))

@@ -40,7 +40,7 @@ class Critique:
             raise ValueError("a critique either names its wrong steps or says why it abstains, never both or neither")
 
 
-def checked(critique: Critique, steps: int) -> Critique:
+def check_critique(critique: Critique, steps: int) -> Critique:
     """Return the critique, or an abstention (`out_of_range`) if it names a step that does not exist.
 
     Args:
@@ -52,7 +52,7 @@ def checked(critique: Critique, steps: int) -> Critique:
     return replace(critique, wrong=None, abstained="out_of_range")
 
 
-def usage_metrics(critiques: Iterable[Sequence[Critique]]) -> dict[str, float]:
+def measure_usage(critiques: Iterable[Sequence[Critique]]) -> dict[str, float]:
     """Return the summed costs of critiques; a reused critique counts with its original cost."""
     every = [critique for row in critiques for critique in row]
     usages = [critique.usage for critique in every]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainers.credit.advantages import response_advantages
+from trainers.credit.advantages import compute_response_advantages
 from trainers.credit.batch import Batch, Earned
 from trainers.credit.terms import Terms
 
@@ -24,7 +24,7 @@ from trainers.credit.terms import Terms
 def draco(batch: Batch, terms: Terms) -> Earned:
     """Return outcome advantages, redistributed among each rollout's steps without a change of their token mean."""
     layout, shares = batch.layout, batch.evidence.given("shares")
-    whole = response_advantages(batch.outcomes, batch.group_size)[layout.owner]
+    whole = compute_response_advantages(batch.outcomes, batch.group_size)[layout.owner]
     judged = np.where(whole >= 0, 1 - shares, shares)
     mix = min(terms.w_process, 1.0)
     weights = np.where(np.isnan(judged), 1.0, (1 - mix) + mix * judged)

@@ -16,16 +16,16 @@ import numpy as np
 
 from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.capo import charged
+from trainers.credit.capo import charge_steps
 from trainers.credit.terms import Terms
 
 
 def first_error(batch: Batch, terms: Terms) -> Earned:
     """Charge the first wrong step and every step after it."""
-    return charged(batch, terms, from_first_error)
+    return charge_steps(batch, terms, charge_from_first_error)
 
 
-def from_first_error(shares: FloatArray, tokens: IntArray) -> FloatArray:
+def charge_from_first_error(shares: FloatArray, tokens: IntArray) -> FloatArray:
     """Charge every step the largest penalty share of itself and the steps before it.
 
     For a vote that names a set of wrong steps, the charge is 1 from the first wrong step on. For `average`, whose

@@ -14,13 +14,13 @@ the work describe it. Our sets are sets of steps, the paper's are sets of tokens
 
 from __future__ import annotations
 
-from trainers.credit.advantages import response_advantages
+from trainers.credit.advantages import compute_response_advantages
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.states import visits
+from trainers.credit.states import count_visits
 from trainers.credit.terms import Terms
 
 
 def lambda_grpo(batch: Batch, terms: Terms) -> Earned:
     """Return GRPO's advantages, each step's divided by the number of rollouts of its group that share it."""
-    _, shared = visits(batch)
-    return Earned(response_advantages(batch.outcomes, batch.group_size)[batch.layout.owner] / shared)
+    _, shared = count_visits(batch)
+    return Earned(compute_response_advantages(batch.outcomes, batch.group_size)[batch.layout.owner] / shared)

@@ -25,7 +25,7 @@ def monte_carlo(batch: Batch, terms: Terms) -> Earned:
     return Earned(np.nan_to_num(values - before), values)
 
 
-def step_values(chances: Sequence[Sequence[float]], outcomes: FloatArray) -> tuple[FloatArray, FloatArray]:
+def list_step_values(chances: Sequence[Sequence[float]], outcomes: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the values after and before each step, shape (N,) each.
 
     Args:

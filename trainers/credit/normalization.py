@@ -36,31 +36,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from evals.registry import Registry
-from trainers.credit.advantages import completion_stats, group_moments, normalise
+from trainers.credit.advantages import group_moments, normalise, summarize_completions
 from trainers.credit.arrays import FloatArray, IntArray
-from trainers.credit.rewards import token_rewards
+from trainers.credit.rewards import compute_token_rewards
 
 Weighing = Callable[[IntArray], FloatArray]
 """From the step of every token, shape (B, T), -1 for padding, to the token's weight, shape (B, T), 0 for padding."""
 
 
-def each_token(index: IntArray) -> FloatArray:
+def weigh_tokens(index: IntArray) -> FloatArray:
     """Return a weight of 1 for every token."""
     return np.asarray(index >= 0, dtype=np.float64)
 
 
-def each_response(index: IntArray) -> FloatArray:
+def weigh_responses(index: IntArray) -> FloatArray:
     """Return token weights with which every response counts once: its tokens share a weight of 1."""
-    tokens = each_token(index)
+    tokens = weigh_tokens(index)
     return np.asarray(tokens / np.maximum(tokens.sum(axis=1), 1)[:, None])
 
 
-def each_step(index: IntArray) -> FloatArray:
+def weigh_steps(index: IntArray) -> FloatArray:
     """Return token weights with which every step that has tokens counts once: its tokens share a weight of 1."""
     places = int(index.max(initial=-1)) + 2  # The first cell of each rollout is for padding.
     cells = index + 1 + np.arange(len(index))[:, None] * places
     sizes = np.bincount(cells.ravel(), minlength=len(index) * places)
-    return np.asarray(each_token(index) / np.maximum(sizes[cells], 1))
+    return np.asarray(weigh_tokens(index) / np.maximum(sizes[cells], 1))
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Part:
 
     w_whole: float
     w_process: float
-    weighing: Weighing = each_token
+    weighing: Weighing = weigh_tokens
     share: float = 1.0
 
 
@@ -89,18 +89,18 @@ def all_tokens(w_whole: float, w_process: float) -> tuple[Part, ...]:
 
 def per_response(w_whole: float, w_process: float) -> tuple[Part, ...]:
     """Normalise over the tokens of the group, with each response counted once."""
-    return (Part(w_whole, w_process, each_response),)
+    return (Part(w_whole, w_process, weigh_responses),)
 
 
 def per_step(w_whole: float, w_process: float) -> tuple[Part, ...]:
     """Normalise over the tokens of the group, with each step counted once."""
-    return (Part(w_whole, w_process, each_step),)
+    return (Part(w_whole, w_process, weigh_steps),)
 
 
 def apart(w_whole: float, w_process: float) -> tuple[Part, ...]:
     """Normalise outcomes over responses and the process over all tokens, as parts of a weighted mean."""
     total = (w_whole + w_process) or 1.0
-    return (Part(1.0, 0.0, each_response, w_whole / total), Part(0.0, 1.0, each_token, w_process / total))
+    return (Part(1.0, 0.0, weigh_responses, w_whole / total), Part(0.0, 1.0, weigh_tokens, w_process / total))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Moments:
     neutral: FloatArray
 
 
-def part_moments(
+def compute_part_moments(
     parts: Sequence[Part], outcomes: FloatArray, charges: FloatArray, index: IntArray, group_size: int
 ) -> Moments:
     """Return the moments of each rollout's group; an uncritiqued rollout does not affect the mean charge.
@@ -138,11 +138,13 @@ def part_moments(
     verified = np.where(np.isnan(outcomes)[:, None], np.nan, charges)
     uncharged = np.nan_to_num(charges)
     weights = [part.weighing(index) for part in parts]
-    critiqued = np.stack([completion_stats(verified, weight) for weight in weights], axis=1)
+    critiqued = np.stack([summarize_completions(verified, weight) for weight in weights], axis=1)
     neutral, _ = group_moments(critiqued, group_size)
     rewards = np.stack(
         [
-            completion_stats(token_rewards(outcomes[:, None], uncharged, part.w_whole, part.w_process), weight)
+            summarize_completions(
+                compute_token_rewards(outcomes[:, None], uncharged, part.w_whole, part.w_process), weight
+            )
             for part, weight in zip(parts, weights, strict=True)
         ],
         axis=1,
@@ -152,7 +154,7 @@ def part_moments(
     return Moments(mean, std, neutral)
 
 
-def normalised(
+def normalise_parts(
     parts: Sequence[Part], outcomes: FloatArray, charges: FloatArray, owner: IntArray, moments: Moments
 ) -> FloatArray:
     """Return the advantages of steps, shape (N,); 0 for rollouts whose answer could not be verified.
@@ -167,12 +169,12 @@ def normalised(
     total = np.zeros_like(charges)
     for part, mean, std, neutral in zip(parts, moments.mean.T, moments.std.T, moments.neutral.T, strict=True):
         settled = np.where(np.isnan(charges), neutral[owner], charges)
-        rewards = token_rewards(outcomes[owner], settled, part.w_whole, part.w_process)
+        rewards = compute_token_rewards(outcomes[owner], settled, part.w_whole, part.w_process)
         total += part.share * normalise(rewards, mean[owner], std[owner])
     return total
 
 
-def neutral_charge(parts: Sequence[Part], moments: Moments) -> FloatArray:
+def compute_neutral_charge(parts: Sequence[Part], moments: Moments) -> FloatArray:
     """Return the charge of a rollout without a critique, shape (B,): the mean over parts by their process weights."""
     weights = np.array([part.share * part.w_process for part in parts])
     return np.asarray(moments.neutral @ weights / (weights.sum() or 1.0))

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trainers.credit.batch import Batch, Earned, Evidence
-from trainers.credit.capo import charged
-from trainers.credit.rewards import own_step
+from trainers.credit.capo import charge_steps
+from trainers.credit.rewards import charge_own_step
 from trainers.credit.terms import Terms
 
 
 def outcome_only(batch: Batch, terms: Terms) -> Earned:
     """Return GRPO's advantages, with the outcome normalised like CAPO's token rewards."""
     alone = replace(batch, evidence=Evidence())
-    return charged(alone, replace(terms, w_whole=1.0, w_process=0.0), own_step)
+    return charge_steps(alone, replace(terms, w_whole=1.0, w_process=0.0), charge_own_step)

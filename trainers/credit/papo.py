@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainers.credit.advantages import response_advantages
+from trainers.credit.advantages import compute_response_advantages
 from trainers.credit.batch import Batch, Earned
 from trainers.credit.terms import Terms
 
@@ -25,6 +25,6 @@ from trainers.credit.terms import Terms
 def papo(batch: Batch, terms: Terms) -> Earned:
     """Return the weighted sum of outcome and process advantages."""
     quality = batch.layout.response_means(1 - batch.evidence.given("shares"))
-    process = response_advantages(np.where(batch.outcomes > 0, quality, np.nan), batch.group_size)
-    whole = response_advantages(batch.outcomes, batch.group_size)
+    process = compute_response_advantages(np.where(batch.outcomes > 0, quality, np.nan), batch.group_size)
+    whole = compute_response_advantages(batch.outcomes, batch.group_size)
     return Earned((terms.w_whole * whole + terms.w_process * process)[batch.layout.owner], quality[batch.layout.owner])

@@ -23,16 +23,16 @@ import numpy as np
 
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.scored import scored
+from trainers.credit.scored import compute_scored_advantages
 from trainers.credit.terms import Terms
 
 
 def prm_min(batch: Batch, terms: Terms) -> Earned:
     """Return advantages in which the worst step determines the value of the steps up to it."""
-    return scored(batch, terms, partial(worst_weighed, temperature=terms.temperature))
+    return compute_scored_advantages(batch, terms, partial(weigh_worst, temperature=terms.temperature))
 
 
-def worst_weighed(scores: FloatArray, temperature: float | None) -> FloatArray:
+def weigh_worst(scores: FloatArray, temperature: float | None) -> FloatArray:
     """Return the rewards of steps, in which the worst step has the largest weight, shape (steps,).
 
     Args:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.scored import scored
+from trainers.credit.scored import compute_scored_advantages
 from trainers.credit.terms import Terms
 
 
 def prm_sum(batch: Batch, terms: Terms) -> Earned:
     """Return advantages that sum the scores of a token's step and of the following steps."""
-    return scored(batch, terms, as_scored)
+    return compute_scored_advantages(batch, terms, take_scores)
 
 
-def as_scored(scores: FloatArray) -> FloatArray:
+def take_scores(scores: FloatArray) -> FloatArray:
     """Return the scores as the rewards of their steps."""
     return scores

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainers.credit.advantages import response_advantages
+from trainers.credit.advantages import compute_response_advantages
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Batch, Earned
 from trainers.credit.terms import Terms
@@ -31,7 +31,7 @@ def progrs(batch: Batch, terms: Terms) -> Earned:
     bonus = np.where(np.isnan(bonus), np.where(right, of_right, 0.0), bonus)
     rewards = terms.w_whole * batch.outcomes + terms.w_process * bonus
     owner = batch.layout.owner
-    return Earned(response_advantages(rewards, batch.group_size)[owner], rewards[owner])
+    return Earned(compute_response_advantages(rewards, batch.group_size)[owner], rewards[owner])
 
 
 def _group_means(values: FloatArray, size: int) -> FloatArray:

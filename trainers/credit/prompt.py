@@ -60,7 +60,7 @@ _UNPRINTABLE = re.compile(
 _TEMPLATE_TOKEN = re.compile(r"<(?=[^\s=])|\[(?=/?[A-Za-z_][A-Za-z0-9_]{1,31}\])")
 
 
-def instructions(aim: Aim, reference: bool, reply: ReplyName = "list") -> str:
+def write_instructions(aim: Aim, reference: bool, reply: ReplyName = "list") -> str:
     """Return the first part of every prompt with this aim.
 
     Args:
@@ -89,17 +89,17 @@ def critique_prompt(
         reference: The reference answer, if the critic may see it.
         reply: Format of the reply.
     """
-    parts = [instructions(aim, reference is not None, reply), "Problem:\n", quoted(problem)]
+    parts = [write_instructions(aim, reference is not None, reply), "Problem:\n", quote_text(problem)]
     if reference is not None:
-        parts += ["Reference answer:\n", quoted(reference)]
+        parts += ["Reference answer:\n", quote_text(reference)]
     parts.append("Solution:\n")
     for number, step in enumerate(steps, start=1):
-        parts += [f"[{number}]\n", quoted(step)]
+        parts += [f"[{number}]\n", quote_text(step)]
     parts.append("Critique:\n")
     return "".join(parts)
 
 
-def quoted(text: str) -> str:
+def quote_text(text: str) -> str:
     """Return untrusted text as a quotation of at least one line: each line is marked and ends with a newline.
 
     Text that could be a chat template's token gets a space after its first character. Unprintable characters (control

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainers.credit.advantages import completion_stats, group_moments, normalise, response_advantages
+from trainers.credit.advantages import compute_response_advantages, group_moments, normalise, summarize_completions
 from trainers.credit.batch import Batch, Earned
 from trainers.credit.terms import Terms
 
@@ -26,9 +26,9 @@ def prpo(batch: Batch, terms: Terms) -> Earned:
     """Return outcome advantages, redistributed among the steps of each response by their quality."""
     layout, quality = batch.layout, 1 - batch.evidence.given("shares")
     by_token = np.where(layout.mask, layout.by_token(quality), np.nan)
-    mean, std = group_moments(completion_stats(by_token, np.ones_like(by_token)), batch.group_size)
+    mean, std = group_moments(summarize_completions(by_token, np.ones_like(by_token)), batch.group_size)
     process = normalise(quality, mean[layout.owner], std[layout.owner])
     shifted = process - np.nan_to_num(layout.response_means(process))[layout.owner]
-    whole = response_advantages(batch.outcomes, batch.group_size)[layout.owner]
+    whole = compute_response_advantages(batch.outcomes, batch.group_size)[layout.owner]
     verified = ~np.isnan(batch.outcomes)[layout.owner]
     return Earned(np.where(verified, terms.w_whole * whole + terms.w_process * shifted, 0.0), quality)

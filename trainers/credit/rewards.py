@@ -17,12 +17,12 @@ other results, not even in the last bit.
 """
 
 
-def own_step(shares: FloatArray, tokens: IntArray) -> FloatArray:
+def charge_own_step(shares: FloatArray, tokens: IntArray) -> FloatArray:
     """Charge each step its own penalty share."""
     return shares
 
 
-def token_rewards(outcomes: FloatArray, charges: FloatArray, w_whole: float, w_process: float) -> FloatArray:
+def compute_token_rewards(outcomes: FloatArray, charges: FloatArray, w_whole: float, w_process: float) -> FloatArray:
     """Return R = r_v · W_whole − charge · W_process.
 
     With the defaults 2 and 1 and a voting rule that names a set, the reward of a token is 2 (right answer, right step),
@@ -37,7 +37,7 @@ def token_rewards(outcomes: FloatArray, charges: FloatArray, w_whole: float, w_p
     return outcomes * w_whole - charges * w_process
 
 
-def step_charges(charge: StepCharge, shares: FloatArray, layout: Layout) -> FloatArray:
+def compute_step_charges(charge: StepCharge, shares: FloatArray, layout: Layout) -> FloatArray:
     """Return the charge of the tokens of each step, shape (N,); NaN for a rollout for which no critique answered.
 
     Args:

@@ -17,14 +17,14 @@ from __future__ import annotations
 import numpy as np
 
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.states import visits
+from trainers.credit.states import count_visits
 from trainers.credit.terms import Terms
 
 
 def rtmc(batch: Batch, terms: Terms) -> Earned:
     """Return each step's change of the mean outcome of the rollouts that share its state."""
     layout, size = batch.layout, batch.group_size
-    place, _ = visits(batch)
+    place, _ = count_visits(batch)
     outcomes = batch.outcomes[layout.owner]
     verified = ~np.isnan(outcomes)
     right = np.bincount(place, np.nan_to_num(outcomes), minlength=int(place.max(initial=-1)) + 1)

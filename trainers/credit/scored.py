@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainers.credit.advantages import group_table_moments, normalise, response_advantages
+from trainers.credit.advantages import compute_response_advantages, group_table_moments, normalise
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Batch, Earned, Layout
 from trainers.credit.terms import Terms
@@ -31,7 +31,7 @@ StepRewards = Callable[[FloatArray], FloatArray]
 """From the scores of one rollout's steps, each in [0, 1], to the rewards of these steps, shape (steps,) each."""
 
 
-def scored(batch: Batch, terms: Terms, rewards: StepRewards) -> Earned:
+def compute_scored_advantages(batch: Batch, terms: Terms, rewards: StepRewards) -> Earned:
     """Return the advantages of a batch whose steps are scored by a process reward model.
 
     Args:
@@ -42,8 +42,8 @@ def scored(batch: Batch, terms: Terms, rewards: StepRewards) -> Earned:
     layout, group_size = batch.layout, batch.group_size
     table = reward_table(batch.evidence.scores, layout, rewards)
     steps = normalise(table, *group_table_moments(table, group_size))
-    process = layout.flat(following(steps))
-    whole = response_advantages(batch.outcomes, group_size)[layout.owner]
+    process = layout.flat(sum_following(steps))
+    whole = compute_response_advantages(batch.outcomes, group_size)[layout.owner]
     return Earned(terms.w_whole * whole + process, layout.flat(table))
 
 
@@ -58,6 +58,6 @@ def reward_table(scores: FloatArray | None, layout: Layout, rewards: StepRewards
     return table
 
 
-def following(rewards: FloatArray) -> FloatArray:
+def sum_following(rewards: FloatArray) -> FloatArray:
     """Return for each step the sum of its reward and the rewards of the following steps, along the last axis."""
     return np.asarray(np.flip(np.cumsum(np.flip(rewards, axis=-1), axis=-1), axis=-1))

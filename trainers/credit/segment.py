@@ -64,7 +64,7 @@ def blank_lines(text: str) -> list[Span]:
 
     Blank lines within a closed block of code or a closed displayed formula do not end a step.
     """
-    return spans_of(text, _find_paragraph_ends(text))
+    return cut_spans(text, _find_paragraph_ends(text))
 
 
 def _find_paragraph_ends(text: str) -> list[int]:
@@ -112,7 +112,7 @@ def _read_block_kind(mark: re.Match[str]) -> tuple[str, int]:
 
 def lines(text: str) -> list[Span]:
     """Cut after every line."""
-    return spans_of(text, (match.end() for match in _LINE_ENDS.finditer(text)))
+    return cut_spans(text, (match.end() for match in _LINE_ENDS.finditer(text)))
 
 
 def sentences(text: str) -> list[Span]:
@@ -123,7 +123,7 @@ def sentences(text: str) -> list[Span]:
     the mark of a list item ("1.", "Step 2.") or an abbreviation ("e.g.", "i.e.", "etc."). In doubt the text is not cut:
     two sentences in one step are still judged.
     """
-    return spans_of(text, sorted({*_find_paragraph_ends(text), *_find_sentence_ends(text)}))
+    return cut_spans(text, sorted({*_find_paragraph_ends(text), *_find_sentence_ends(text)}))
 
 
 def _find_sentence_ends(text: str) -> Iterator[int]:
@@ -142,7 +142,7 @@ def step_marks(text: str) -> list[Span]:
     """
     blocks = list(_find_blocks(text))
     marks = (match.start() for match in _STEP_MARKS.finditer(text))
-    return spans_of(text, (mark for mark in marks if not _holds(blocks, mark)))
+    return cut_spans(text, (mark for mark in marks if not _holds(blocks, mark)))
 
 
 def windows(size: int, text: str) -> list[Span]:
@@ -158,7 +158,7 @@ def windows(size: int, text: str) -> list[Span]:
         text: The text to cut.
     """
     words = [match.start() for match in _WORDS.finditer(text)]
-    return spans_of(text, words[size::size])
+    return cut_spans(text, words[size::size])
 
 
 windows_8: Segmenter = partial(windows, 8)
@@ -167,7 +167,7 @@ windows_32: Segmenter = partial(windows, 32)
 windows_64: Segmenter = partial(windows, 64)
 
 
-def spans_of(text: str, cuts: Iterable[int]) -> list[Span]:
+def cut_spans(text: str, cuts: Iterable[int]) -> list[Span]:
     """Turn cuts into spans that partition the text.
 
     A part that is only whitespace joins the step before it; at the start of the text it joins the step after it.
@@ -186,7 +186,7 @@ def spans_of(text: str, cuts: Iterable[int]) -> list[Span]:
     return list(pairwise([0, *starts[1:], len(text)]))
 
 
-def step_texts(text: str, spans: Sequence[Span]) -> tuple[str, ...]:
+def list_step_texts(text: str, spans: Sequence[Span]) -> tuple[str, ...]:
     """Return the text of each step as a critic reads it, without the whitespace around it.
 
     A step that is cut within a line keeps one space at its end: the space shows that the line continues in the next

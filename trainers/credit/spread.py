@@ -9,16 +9,16 @@ import numpy as np
 
 from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.capo import charged
+from trainers.credit.capo import charge_steps
 from trainers.credit.terms import Terms
 
 
 def spread(batch: Batch, terms: Terms) -> Earned:
     """Charge all tokens of a rollout equally."""
-    return charged(batch, terms, evenly)
+    return charge_steps(batch, terms, charge_evenly)
 
 
-def evenly(shares: FloatArray, tokens: IntArray) -> FloatArray:
+def charge_evenly(shares: FloatArray, tokens: IntArray) -> FloatArray:
     """Charge every step the mean charge of the rollout's tokens.
 
     The charge is per token, so the sum over tokens is unchanged, whatever the lengths of the steps. A wrong step

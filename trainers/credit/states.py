@@ -14,7 +14,7 @@ _BITS = 52
 """Number of bits of a hash: as many as a 64-bit float represents exactly."""
 
 
-def state_numbers(problems: Sequence[str], steps: Sequence[Sequence[str]]) -> FloatArray:
+def number_states(problems: Sequence[str], steps: Sequence[Sequence[str]]) -> FloatArray:
     """Return the state after each step, shape (N,): equal for solutions of one problem with the same text so far.
 
     Args:
@@ -30,7 +30,7 @@ def state_numbers(problems: Sequence[str], steps: Sequence[Sequence[str]]) -> Fl
     return np.array(numbers, dtype=np.float64)
 
 
-def visits(batch: Batch) -> tuple[IntArray, IntArray]:
+def count_visits(batch: Batch) -> tuple[IntArray, IntArray]:
     """Return for each step a number of its state within its group, and how many of its rollouts share that state.
 
     Returns:

@@ -19,7 +19,7 @@ import numpy as np
 from evals.registry import Registry
 from trainers.credit.arrays import BoolArray, FloatArray, IntArray
 from trainers.credit.batch import Layout
-from trainers.credit.critique import Critique, checked
+from trainers.credit.critique import Critique, check_critique
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Flags:
         return Flags(self.steps, self.flagged[:k], self.answered[:k])
 
 
-def flags_of(
+def build_flags(
     critiques: Sequence[Sequence[Critique]], steps: Sequence[int] | IntArray, most: int | None = None
 ) -> Flags:
     """Return the flags of critiques as arrays.
@@ -152,7 +152,7 @@ def flags_of(
         zip(critiques, (np.cumsum(counts) - counts).tolist(), counts.tolist(), strict=True)
     ):
         for number, critique in enumerate(judgments[:k]):
-            wrong = checked(critique, count).wrong
+            wrong = check_critique(critique, count).wrong
             if wrong is not None:
                 answered[number, row] = True
                 voters += [number] * len(wrong)
@@ -213,7 +213,7 @@ def vote_metrics(flags: Flags, shares: FloatArray) -> dict[str, float]:
     }
 
 
-def charged_metrics(layout: Layout, charges: FloatArray) -> dict[str, float]:
+def measure_charges(layout: Layout, charges: FloatArray) -> dict[str, float]:
     """Return ``penalised_tokens``: the mean charge of tokens, NaN if no charge is known.
 
     Args:

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainers.credit.advantages import completion_stats, group_moments, normalise
+from trainers.credit.advantages import group_moments, normalise, summarize_completions
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.first_error import from_first_error
-from trainers.credit.rewards import step_charges
+from trainers.credit.first_error import charge_from_first_error
+from trainers.credit.rewards import compute_step_charges
 from trainers.credit.terms import Terms
 
 FLAGGED = 0.5
@@ -31,11 +31,11 @@ def vppo(batch: Batch, terms: Terms) -> Earned:
     layout, outcomes = batch.layout, batch.outcomes[batch.layout.owner]
     shares = batch.evidence.given("shares")
     flags = np.where(np.isnan(shares), np.nan, (shares >= FLAGGED).astype(np.float64))
-    charges = step_charges(from_first_error, flags, layout)
+    charges = compute_step_charges(charge_from_first_error, flags, layout)
     erring = np.bincount(layout.owner, np.nan_to_num(charges), len(layout.steps))[layout.owner] > 0
     parted = np.where(erring, terms.w_process * (1 - 2 * np.nan_to_num(charges)), 0.0)
     rewards = np.where(outcomes > 0, terms.w_whole * outcomes, parted)
     rewards = np.where(np.isnan(outcomes), np.nan, rewards)
     by_token = np.where(layout.mask, layout.by_token(rewards), np.nan)
-    mean, std = group_moments(completion_stats(by_token, np.ones_like(by_token)), batch.group_size)
+    mean, std = group_moments(summarize_completions(by_token, np.ones_like(by_token)), batch.group_size)
     return Earned(normalise(rewards, mean[layout.owner], std[layout.owner]), rewards, charges)

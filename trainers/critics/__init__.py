@@ -24,7 +24,7 @@ CRITICS: Registry[type[CriticParams]] = Registry(
 )
 
 
-def critic_params() -> Any:
+def build_critic_params() -> Any:
     """Return the union of all critics' parameter models, discriminated by `name`.
 
     This imports every critic's file. Therefore these files keep heavy imports inside functions.

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.definitions import closure
-from evals.fingerprint import folder_identity
+from evals.definitions import find_closure
+from evals.fingerprint import identify_folder
 from evals.models.open import BACKENDS
 from trainers.credit.critique import Critique
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
@@ -41,9 +41,9 @@ def _read_identity(params: CriticParams, surroundings: Surroundings) -> dict[str
     folder = surroundings.embedded if params.embedded_critic else Path(named) if isinstance(named, str) else None
     return {
         "critic": settings,
-        "model": folder_identity(folder) if folder is not None and folder.is_dir() else None,
-        "code": closure(f"{type(params).__module__}:{type(params).__qualname__}").hash,
-        "model's code": closure(BACKENDS[params.backend]).hash if params.backend else None,
+        "model": identify_folder(folder) if folder is not None and folder.is_dir() else None,
+        "code": find_closure(f"{type(params).__module__}:{type(params).__qualname__}").hash,
+        "model's code": find_closure(BACKENDS[params.backend]).hash if params.backend else None,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from evals.models.draws import completion_draws
+from evals.models.draws import draw_numbers
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
 from trainers.critics.base import Solution
@@ -44,15 +44,15 @@ class DrawingCritic(ABC):
         return
 
     def _critiques(self, solution: Solution, first: int, k: int) -> list[Critique]:
-        flags = self.flags(solution, step_draws(self._seed, solution, k, first))
+        flags = self.flags(solution, draw_for_steps(self._seed, solution, k, first))
         return [Critique(frozenset(np.flatnonzero(row).tolist())) for row in flags]
 
 
-def step_draws(seed: int, solution: Solution, k: int, first: int = 0) -> FloatArray:
+def draw_for_steps(seed: int, solution: Solution, k: int, first: int = 0) -> FloatArray:
     """Return a number in [0, 1) for each of the critiques `first` to `first + k - 1` and each step, shape (k, steps).
 
     A row depends on its critique's index alone: requesting more critiques does not change the first ones.
     """
     key = json.dumps([seed, solution.problem.id, solution.steps]).encode()
-    draws: FloatArray = completion_draws([key], first, k, len(solution.steps))[0]
+    draws: FloatArray = draw_numbers([key], first, k, len(solution.steps))[0]
     return draws

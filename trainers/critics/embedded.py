@@ -23,7 +23,7 @@ from trainers import Emit
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import PIECES, build_model, build_tokenizer, save
 from trainers.credit.critique import Aim
-from trainers.credit.prompt import critique_prompt, instructions
+from trainers.credit.prompt import critique_prompt, write_instructions
 from trainers.critics.base import EmbeddedCriticConfig
 from trainers.sft import train_sft
 
@@ -46,7 +46,7 @@ def train_critic(config: EmbeddedCriticConfig, out: Path, record: Emit) -> None:
     lessons = list(_draw_lessons(config))
     tokenizer = build_tokenizer((_drop_instructions(prompt) + critique for prompt, critique in lessons[:4096]), _PIECES)
     # The instructions never vary, so each of them is one token for this model: the model reads what varies.
-    tokenizer.add_tokens([instructions(aim, reference) for aim, reference in _ASKED])
+    tokenizer.add_tokens([write_instructions(aim, reference) for aim, reference in _ASKED])
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     model = build_model(SHAPE, tokenizer, config.number)
     train_sft(model, tokenizer, lessons, config, out, record)

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from evals.models.spec import EndpointSettings, ModelSpec, read_key
 from trainers.critics.base import EmbeddedCriticConfig, Surroundings
 from trainers.critics.language import LanguageParams
-from trainers.critics.local import EMBEDDED, POLICY, parameters_in
-from trainers.critics.serve import ServeParams, served_url
+from trainers.critics.local import EMBEDDED, POLICY, count_parameters
+from trainers.critics.serve import ServeParams, find_served_url
 
 _REACHED = frozenset({"base_url", "api_key_env", "concurrency", "deadline_seconds", "max_retries", "breaker", "price"})
 
@@ -67,7 +67,7 @@ class EndpointParams(LanguageParams, EndpointSettings):
     def size(self, surroundings: Surroundings) -> int | None:
         """Return the number of parameters in the served model's folder; if there is no folder, that of the settings."""
         folder = surroundings.embedded if self.embedded_critic is not None else Path(self.model)
-        counted = parameters_in(folder) if self.serve is not None and folder is not None else None
+        counted = count_parameters(folder) if self.serve is not None and folder is not None else None
         return counted or super().size(surroundings)
 
     def spec(self, surroundings: Surroundings) -> ModelSpec:
@@ -78,5 +78,5 @@ class EndpointParams(LanguageParams, EndpointSettings):
         """
         read_key(self.api_key_env)  # an invalid key fails here, before any work
         reached = self.model_dump(include={*_REACHED, "body"})
-        reached |= {} if self.serve is None else {"base_url": served_url()}
+        reached |= {} if self.serve is None else {"base_url": find_served_url()}
         return ModelSpec(model=self.model, backend="openai", template="message", **reached)

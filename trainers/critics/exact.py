@@ -26,13 +26,13 @@ class ExactCritic:
         self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
     ) -> list[list[Critique]]:
         """Return k equal critiques of each solution."""
-        return [[Critique(wrong_steps(self._benchmark, solution))] * k for solution in solutions]
+        return [[Critique(find_wrong_steps(self._benchmark, solution))] * k for solution in solutions]
 
     async def close(self) -> None:
         """Do nothing: this critic holds no resources."""
 
 
-def wrong_steps(benchmark: Benchmark, solution: Solution) -> frozenset[int]:
+def find_wrong_steps(benchmark: Benchmark, solution: Solution) -> frozenset[int]:
     """Return the indices of the steps that are wrong in themselves."""
     return benchmark.check_steps(solution.problem, solution.steps).wrong
 

@@ -60,7 +60,7 @@ class LocalParams(LanguageParams):
     def size(self, surroundings: Surroundings) -> int | None:
         """Return the number of parameters in the model's folder; without a folder, the number from the settings."""
         folder = surroundings.embedded if self.embedded_critic is not None else Path(self.model)
-        return parameters_in(folder) if folder is not None and folder.is_dir() else super().size(surroundings)
+        return count_parameters(folder) if folder is not None and folder.is_dir() else super().size(surroundings)
 
     def spec(self, surroundings: Surroundings) -> ModelSpec:
         """Return the model to use.
@@ -130,7 +130,7 @@ class VllmParams(LocalParams):
         return super().spec(surroundings).model_copy(update={"max_length": self.max_model_len})
 
 
-def parameters_in(folder: Path) -> int | None:
+def count_parameters(folder: Path) -> int | None:
     """Return the number of parameters in a folder's safetensors files, from their headers; None if there are none."""
     from safetensors import safe_open
 

@@ -10,7 +10,7 @@ from evals.benchmarks import Benchmark
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.critics.draws import DrawingCritic, Probability
-from trainers.critics.exact import wrong_steps
+from trainers.critics.exact import find_wrong_steps
 
 
 class NoisyCritic(DrawingCritic):
@@ -22,7 +22,7 @@ class NoisyCritic(DrawingCritic):
 
     def flags(self, solution: Solution, draws: FloatArray) -> BoolArray:
         """Return the exact verdict of every step, flipped where its draw is below its error rate, shape (k, steps)."""
-        exact = wrong_steps(self._benchmark, solution)
+        exact = find_wrong_steps(self._benchmark, solution)
         wrong = np.array([step in exact for step in range(len(solution.steps))], dtype=np.bool_)
         return np.asarray(wrong ^ (draws < np.where(wrong, self._miss, self._false_alarm)))
 

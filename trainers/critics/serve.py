@@ -66,12 +66,12 @@ class ServeParams(Strict):
         return self.model_dump(mode="json", include=set(self.DECIDES))
 
 
-def memory_taken() -> float:
+def measure_memory_taken() -> float:
     """Return the share of the memory of this process's GPUs that servers of critics have taken."""
     return float(os.environ.get(TAKEN) or 0.0)
 
 
-def served_url() -> str:
+def find_served_url() -> str:
     """Return the address of the critic's server.
 
     Raises:

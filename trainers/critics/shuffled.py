@@ -15,7 +15,7 @@ from evals.benchmarks import Benchmark
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.critics.draws import DrawingCritic
-from trainers.critics.exact import wrong_steps
+from trainers.critics.exact import find_wrong_steps
 
 
 class ShuffledCritic(DrawingCritic):
@@ -28,7 +28,7 @@ class ShuffledCritic(DrawingCritic):
     def flags(self, solution: Solution, draws: FloatArray) -> BoolArray:
         """Flag the steps with the lowest draws, as many as are wrong, shape (k, steps)."""
         ranks = draws.argsort(axis=1).argsort(axis=1)
-        return np.asarray(ranks < len(wrong_steps(self._benchmark, solution)))
+        return np.asarray(ranks < len(find_wrong_steps(self._benchmark, solution)))
 
 
 class ShuffledParams(CriticParams):

@@ -121,7 +121,7 @@ class Kept:
     limit: int
 
 
-def kept(path: Path) -> Kept | None:
+def measure_store(path: Path) -> Kept | None:
     """Return the size of a store; None if there is none.
 
     Raises:

@@ -39,15 +39,17 @@ def train_prm(config: EmbeddedPrmConfig, out: Path, record: Emit) -> None:
     """Build the embedded model, train it, and write model and tokenizer to `out`."""
     from trainers.lessons import teach
 
-    taught = list(lessons(config))
+    taught = list(draw_lessons(config))
     tokenizer = build_tokenizer(problem + "\n".join(steps) + "\n" for problem, steps, _ in taught[:4096])
     model = build_model(tokenizer, config.number)
     reader = Reader(tokenizer, "trl")
-    teach(model, tokenizer, [labelled(reader, lesson) for lesson in taught], lesson_loss, config, out, record)
+    teach(
+        model, tokenizer, [label_lesson(reader, lesson) for lesson in taught], compute_lesson_loss, config, out, record
+    )
     save(model, tokenizer, out)
 
 
-def lessons(config: EmbeddedPrmConfig) -> Iterator[Lesson]:
+def draw_lessons(config: EmbeddedPrmConfig) -> Iterator[Lesson]:
     """Yield solutions with errors, with the exact checker's labels of their steps."""
     rng = random.Random(f"prm/{config.number}")
     for problem in draw("reviews", config.steps * config.problems_per_step, config.number, config.operations):
@@ -84,7 +86,7 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedMode
         return cast("PreTrainedModel", model(shape))
 
 
-def lesson_loss(model: Any, inputs: dict[str, Any], _: torch.Tensor | None = None) -> torch.Tensor:
+def compute_lesson_loss(model: Any, inputs: dict[str, Any], _: torch.Tensor | None = None) -> torch.Tensor:
     """Return the mean loss of step labels plus that of the next tokens, which all layers but the last predict."""
     from torch.nn.functional import cross_entropy
 
@@ -96,7 +98,7 @@ def lesson_loss(model: Any, inputs: dict[str, Any], _: torch.Tensor | None = Non
     return judged + cross_entropy(foreseen[:, :-1].flatten(0, 1), following.flatten(), ignore_index=UNLABELLED)
 
 
-def labelled(reader: Reader, lesson: Lesson) -> dict[str, list[int]]:
+def label_lesson(reader: Reader, lesson: Lesson) -> dict[str, list[int]]:
     """Return a lesson as tokens, with a label at the last token of each step and none elsewhere."""
     problem, steps, wrong = lesson
     reading = reader.read(problem, steps)

@@ -27,7 +27,7 @@ class ScoredSolution:
             raise ValueError(f"scores {self.scores} are no probabilities; give numbers from 0 to 1")
 
 
-def scored_metrics(scored: Sequence[ScoredSolution]) -> dict[str, float]:
+def measure_scored(scored: Sequence[ScoredSolution]) -> dict[str, float]:
     """Return metrics of scored solutions under their names in step records; see `trainers.prm_trainer`.
 
     ``flagged_step_rate`` is the share of the scored steps with a score below `HALF`.

@@ -26,7 +26,7 @@ _apart = False
 
 
 @contextmanager
-def connected(address: str | None, cores: int) -> Iterator[None]:
+def connect_to(address: str | None, cores: int) -> Iterator[None]:
     """Connect to the cluster at an address, ``"auto"`` or ``host:port``, while the context is open.
 
     If `address` is None, start an instance with `cores` cores on this machine, which no other machine can reach, and
@@ -39,7 +39,7 @@ def connected(address: str | None, cores: int) -> Iterator[None]:
     scratch = tempfile.mkdtemp(prefix="capo-ray-", dir="/tmp") if address is None else None
     try:
         ray = _import_ray(local=address is None)
-        _init(ray, address, cores, scratch)
+        _start_ray(ray, address, cores, scratch)
         try:
             yield
         finally:
@@ -61,7 +61,7 @@ def _import_ray(*, local: bool) -> ModuleType:
     return ray
 
 
-def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None) -> None:
+def _start_ray(ray: ModuleType, address: str | None, cores: int, scratch: str | None) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address)

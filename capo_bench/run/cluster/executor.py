@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.process.interrupt import Interrupts
 from capo_bench.run import wire
-from capo_bench.run.cluster.connection import connected
-from capo_bench.run.cluster.placing import Cluster, lost
-from capo_bench.run.devices import available_cores, visible_gpus
+from capo_bench.run.cluster.connection import connect_to
+from capo_bench.run.cluster.placing import Cluster, build_lost_message
+from capo_bench.run.devices import count_cores, list_visible_gpus
 from capo_bench.run.executor import Executor, Job
 from capo_bench.run.pool import TICK_SECONDS
 
@@ -74,7 +74,9 @@ class RayExecutor(Executor):
     def hold(self, critics: Sequence[ServedCritic]) -> dict[ServedCritic, list[str]]:
         """Reserve GPUs of this machine for critic servers; see `Executor.hold`."""
         own = {critic: self._join().hold(critic) for critic in critics if critic.serve.gpus}
-        return {critic: own.get(critic) or visible_gpus()[: critic.serve.tensor_parallel_size] for critic in critics}
+        return {
+            critic: own.get(critic) or list_visible_gpus()[: critic.serve.tensor_parallel_size] for critic in critics
+        }
 
     def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run the submitted jobs; see `Executor.events`."""
@@ -115,8 +117,8 @@ class RayExecutor(Executor):
 
     def _join(self) -> Cluster:
         if self._cluster is None:
-            cores = max(available_cores(), self._threads * (self._count or 1))
-            self._context.enter_context(connected(self._address, cores))
+            cores = max(count_cores(), self._threads * (self._count or 1))
+            self._context.enter_context(connect_to(self._address, cores))
             self._cluster = Cluster(self._threads, self._log)
         return self._cluster
 
@@ -174,4 +176,4 @@ class RayExecutor(Executor):
         for running in [running for running in self._running if running.end_by and running.end_by < time.monotonic()]:
             assert self._cluster is not None
             self._cluster.cancel(running.stream, force=True)
-            yield from self._hear(running, [lost("its node did not end it in time")])
+            yield from self._hear(running, [build_lost_message("its node did not end it in time")])

@@ -130,14 +130,14 @@ class Cluster:
         try:
             batch: list[wire.Message] = self._ray.get(next(stream))
         except StopIteration:
-            return [lost("its task ended without a word")]
+            return [build_lost_message("its task ended without a word")]
         except RayTaskError as error:
             reason = f"{type(error.cause).__name__}: {error.cause}"
             return [{"kind": "end", "status": "failed", "error": reason[:300], "cause": "other"}]
         except OutOfMemoryError as error:
-            return [{**lost(f"its node ran out of memory: {_take_first_line(error)}"), "cause": "memory"}]
+            return [{**build_lost_message(f"its node ran out of memory: {_take_first_line(error)}"), "cause": "memory"}]
         except RayError as error:
-            return [lost(f"its node or worker was lost: {_take_first_line(error)}")]
+            return [build_lost_message(f"its node or worker was lost: {_take_first_line(error)}")]
         return batch
 
     def order(self, order: Order, key: str | None = None) -> None:
@@ -163,7 +163,7 @@ class Cluster:
         return self._nodes
 
 
-def lost(how: str) -> wire.Message:
+def build_lost_message(how: str) -> wire.Message:
     """Return the end message of a job that was lost."""
     return {"kind": "end", "status": "failed", "error": how[:300], "cause": "lost"}
 

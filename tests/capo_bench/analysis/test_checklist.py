@@ -6,19 +6,19 @@ from pathlib import Path
 
 from fakehome import STUDY, TRUTHS, FakeHome
 
-from capo_bench.analysis.checklist import OPEN, checklist
+from capo_bench.analysis.checklist import OPEN, build_checklist
 from capo_bench.analysis.collect import collect
 from capo_bench.analysis.summary import summarise
 
 
 def answers(fake: FakeHome) -> dict[str, str]:
     results = collect(fake.plan(), fake.home)
-    return {item.split(":")[0]: answer for item, _, answer in checklist(summarise(results), results)}
+    return {item.split(":")[0]: answer for item, _, answer in build_checklist(summarise(results), results)}
 
 
 def test_there_are_ten_required_and_four_recommended_items(full: FakeHome):
     results = collect(full.plan(), full.home)
-    priorities = [priority for _, priority, _ in checklist(summarise(results), results)]
+    priorities = [priority for _, priority, _ in build_checklist(summarise(results), results)]
     assert (priorities.count("required"), priorities.count("recommended")) == (10, 4)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from capo_bench.analysis.stats import LEVEL, mean_interval
+from capo_bench.analysis.stats import LEVEL, estimate_mean
 
 STUDIES, PROBLEMS, EASE, GAIN = 400, 64, 1.5, 0.5
 LOWEST = LEVEL - 3 * math.sqrt(LEVEL * (1 - LEVEL) / STUDIES)
@@ -38,5 +38,5 @@ def truth(luck: float) -> float:
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_the_interval_of_the_report_holds_the_truth_as_often_as_it_says(seeds, luck):
     rng, true = np.random.default_rng([seeds, int(10 * luck)]), truth(luck)
-    found = [mean_interval(draw(rng, seeds, PROBLEMS, luck)) for _ in range(STUDIES)]
+    found = [estimate_mean(draw(rng, seeds, PROBLEMS, luck)) for _ in range(STUDIES)]
     assert sum(one.low <= true <= one.high for one in found) / STUDIES >= LOWEST

@@ -10,9 +10,9 @@ from fakehome import FakeHome
 
 from capo_bench.analysis import critics as section
 from capo_bench.analysis.collect import collect
-from capo_bench.analysis.critics import critics
-from capo_bench.pages.critic_tables import critic_notes, critic_tables
-from capo_bench.pages.page import html, text
+from capo_bench.analysis.critics import measure_critics
+from capo_bench.pages.critic_tables import build_critic_tables, list_critic_notes
+from capo_bench.pages.page import render_html, render_markdown
 from capo_bench.pages.report import Report, build_report
 from trainers.rollouts import read_rollouts, write_step
 
@@ -65,22 +65,22 @@ def test_money_has_a_column_where_there_is_a_price(fake: FakeHome):
         variant: {seed: replace(run, cost={**run.cost, "critic_money": 0.25}) for seed, run in seeds.items()}
         for variant, seeds in results.runs.items()
     }
-    table = critic_tables(critics(replace(results, runs=runs)))[-1]
+    table = build_critic_tables(measure_critics(replace(results, runs=runs)))[-1]
     assert table.headings[-1] == "money"
     assert table.rows[0][-1] == "1.5"
 
 
 def test_text_and_page_show_the_section(report: Report):
     page = report.page
-    assert "## Critics" in text(page)
-    assert ">Critics</h2>" in html(page)
-    assert "Krippendorff" in html(page)
+    assert "## Critics" in render_markdown(page)
+    assert ">Critics</h2>" in render_html(page)
+    assert "Krippendorff" in render_html(page)
 
 
 def test_without_critics_there_is_no_section(fake: FakeHome):
     built = build_report(fake.plan(), fake.finish("grpo_rule", "cold_start").home)
     assert (built.critics.votes, built.critics.totals, built.critics.read) == ([], [], 0)
-    assert "## Critics" not in text(built.page)
+    assert "## Critics" not in render_markdown(built.page)
 
 
 def test_trials_that_stored_nothing_are_named_and_their_cost_stands(fake: FakeHome):
@@ -93,14 +93,14 @@ def test_trials_that_stored_nothing_are_named_and_their_cost_stands(fake: FakeHo
         "What the critics did, all trials together (α with 95 % interval)",
         "What the critics cost, all trials together",
     ]
-    assert sum("holds no rollouts" in line for line in critic_notes(built.critics)) == 6
+    assert sum("holds no rollouts" in line for line in list_critic_notes(built.critics)) == 6
 
 
 def test_a_torn_file_is_named(fake: FakeHome):
     fake.finish("majority", seeds=(0,))
     trial = next(t for t in fake.plan().trials if (t.variant, t.seed) == ("majority", 0))
     next(fake.home.trial(trial.id).rollouts.glob("00001*")).write_bytes(b"torn")
-    notes = critic_notes(build_report(fake.plan(), fake.home).critics)
+    notes = list_critic_notes(build_report(fake.plan(), fake.home).critics)
     assert "from 32 rollouts" in notes[0]
     assert "00001.0.jsonl.gz: cannot be read" in notes[1]
 
@@ -114,7 +114,7 @@ def test_only_some_steps_of_a_long_trial_are_read(fake: FakeHome, monkeypatch: p
         write_step(folder, step, 0, first.rollouts)
     monkeypatch.setattr(section, "MOST_ROLLOUTS", 512)
     # 128 rollouts a step by the settings: of eight steps every second.
-    assert "from 128 rollouts" in critic_notes(build_report(fake.plan(), fake.home).critics)[0]
+    assert "from 128 rollouts" in list_critic_notes(build_report(fake.plan(), fake.home).critics)[0]
 
 
 def test_a_critic_of_answers_is_measured_against_the_verifier(fake: FakeHome):
@@ -139,7 +139,7 @@ def test_a_critic_of_answers_is_measured_against_the_verifier(fake: FakeHome):
 def test_of_many_trials_as_many_are_read_as_it_takes(fake: FakeHome, monkeypatch: pytest.MonkeyPatch):
     results = collect(fake.plan(), fake.finish().home)
     monkeypatch.setattr(section, "MOST_OF_STUDY", 256)
-    found = critics(results)
+    found = measure_critics(results)
     # 128 rollouts a step by the settings: of six trials two are enough, and each has stored 32 rollouts a step.
     assert found.read == 64
     assert found.totals[0]["trials"] == 6  # costs are those of all

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.analysis.curves import Curve, curve_of, running_mean
+from capo_bench.analysis.curves import Curve, average_over_window, build_curve
 
 
 def run(curve: tuple[float, ...], **spent: list[float]) -> Any:
@@ -15,7 +15,7 @@ def run(curve: tuple[float, ...], **spent: list[float]) -> Any:
 
 
 def test_curves_are_cut_to_the_shortest_run():
-    found = curve_of(
+    found = build_curve(
         {
             0: run((0.1, 0.2, 0.3), steps=[1.0, 2.0, 3.0]),
             1: run((0.5, 0.6), steps=[1.0, 3.0]),
@@ -25,24 +25,24 @@ def test_curves_are_cut_to_the_shortest_run():
     assert found is not None
     assert found.outcome.tolist() == [[0.1, 0.2], [0.5, 0.6]]
     assert {name: spent.tolist() for name, spent in found.spent.items()} == {"steps": [[1.0, 2.0], [1.0, 3.0]]}
-    assert curve_of({2: run((), steps=[])}) is None
-    assert curve_of({}) is None
+    assert build_curve({2: run((), steps=[])}) is None
+    assert build_curve({}) is None
 
 
 def test_an_axis_that_a_seed_lacks_is_none_of_the_variants():
-    found = curve_of({0: run((0.1,), steps=[1.0], seconds=[2.0]), 1: run((0.2,), steps=[1.0])})
+    found = build_curve({0: run((0.1,), steps=[1.0], seconds=[2.0]), 1: run((0.2,), steps=[1.0])})
     assert found is not None
     assert list(found.spent) == ["steps"]
 
 
 def test_a_running_mean_on_a_worked_example():
-    assert running_mean(np.array([[1.0, 2.0, 6.0, 4.0]]), 2).tolist() == [[1.5, 4.0, 5.0]]
-    assert running_mean(np.array([[1.0, 3.0]]), 5).tolist() == [[2.0]]
+    assert average_over_window(np.array([[1.0, 2.0, 6.0, 4.0]]), 2).tolist() == [[1.5, 4.0, 5.0]]
+    assert average_over_window(np.array([[1.0, 3.0]]), 5).tolist() == [[2.0]]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(1, 20))
 def test_a_running_mean_stays_within_its_values(row_, window):
-    smooth = running_mean(np.array([row_]), window)
+    smooth = average_over_window(np.array([row_]), window)
     assert smooth.shape == (1, max(1, len(row_) - window + 1))
     assert min(row_) - 1e-9 <= smooth.min() <= smooth.max() <= max(row_) + 1e-9
 

@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 from fakehome import FakeHome, read_lines, write_lines
 
-from capo_bench.analysis.diff import Change, UnknownTrialError, changes, diff_trials, find_trial
+from capo_bench.analysis.diff import Change, UnknownTrialError, diff_trials, find_trial, list_changes
 from capo_bench.cli import main
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json
-from capo_bench.study.code import definitions_of
-from capo_bench.study.identity import identity_of, with_seed
+from capo_bench.study.code import list_definitions
+from capo_bench.study.identity import add_seed, identify_trial
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 
@@ -141,7 +141,7 @@ def test_it_says_from_which_stage_on_two_trials_part(tmp_path: Path, settings, s
     base = {"method": settings.get("method", "capo")}
     for name, tree in (("a", base), ("b", settings)):
         config = TrialConfig.model_validate(tree)
-        parts = with_seed(identity_of(config), 0)
+        parts = add_seed(identify_trial(config), 0)
         folder = TrialFolder(tmp_path / name)
         write_json(folder.config, Trial(name, "v", 0, config, parts).as_json())
         sides.append(folder)
@@ -166,7 +166,7 @@ def test_code_that_changed_is_told_with_its_stage(full: FakeHome, tmp_path: Path
 def test_the_definition_that_changed_is_named(full: FakeHome, tmp_path: Path):
     here = trial(full, "majority")
     there = copied(here, tmp_path)
-    config = {**read_json(here.config), "definitions": definitions_of(Trial.from_json(read_json(here.config)).config)}
+    config = {**read_json(here.config), "definitions": list_definitions(Trial.from_json(read_json(here.config)).config)}
     write_json(here.config, config)
     training = dict(config["definitions"]["training"])
     vote, moved = "trainers.credit.votes:majority", training.pop("trainers.credit.votes:combine")
@@ -185,12 +185,12 @@ def test_a_trial_that_has_not_finished_is_named(full: FakeHome, tmp_path: Path):
 
 
 def test_changes_know_a_bool_from_a_number_and_nan_from_a_difference():
-    assert changes({"a": 1, "b": 0}, {"a": True, "c": 0}) == (
+    assert list_changes({"a": 1, "b": 0}, {"a": True, "c": 0}) == (
         Change("a", 1, True),
         Change("b", 0, None),
         Change("c", None, 0),
     )
-    assert changes({"a": float("nan")}, {"a": float("nan")}) == ()
+    assert list_changes({"a": float("nan")}, {"a": float("nan")}) == ()
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from fakehome import FakeHome, read_lines, write_lines
 
 from capo_bench.analysis.collect import collect
-from capo_bench.analysis.critics import critics
-from capo_bench.analysis.digest import SETTLED_SECONDS, digested
-from capo_bench.pages.page import html
+from capo_bench.analysis.critics import measure_critics
+from capo_bench.analysis.digest import SETTLED_SECONDS, read_or_make
+from capo_bench.pages.page import render_html
 from capo_bench.pages.report import Report, build_report
 from capo_bench.store.records import DamagedFileError
 
@@ -41,13 +41,13 @@ def file(tmp_path: Path) -> Path:
 
 def test_it_is_made_once_of_the_same_files(tmp_path: Path, file: Path):
     make, at = Counted(), tmp_path / "digests" / "a.json"
-    assert [digested(at, [file], make) for _ in range(3)] == [{"calls": 1}] * 3
+    assert [read_or_make(at, [file], make) for _ in range(3)] == [{"calls": 1}] * 3
 
 
 @pytest.mark.parametrize("how", ["size", "time", "another file", "gone", "more"])
 def test_it_is_made_anew_when_a_file_or_what_else_decides_it_changed(tmp_path: Path, file: Path, how: str):
     make, at = Counted(), tmp_path / "digests" / "a.json"
-    digested(at, [file], make, "x")
+    read_or_make(at, [file], make, "x")
     found = file.stat()
     if how == "size":
         file.write_text("longer", encoding="utf-8")
@@ -61,33 +61,33 @@ def test_it_is_made_anew_when_a_file_or_what_else_decides_it_changed(tmp_path: P
         other.replace(file)
     elif how == "gone":
         file.unlink()
-    assert digested(at, [file], make, "y" if how == "more" else "x") == {"calls": 2}
+    assert read_or_make(at, [file], make, "y" if how == "more" else "x") == {"calls": 2}
 
 
 @pytest.mark.parametrize("how", ["empty", "no digest", "another key", "torn", "changed"])
 def test_a_digest_that_is_none_is_made_anew(tmp_path: Path, file: Path, how: str):
     at, make = tmp_path / "a.json", Counted()
-    digested(at, [file], make)
+    read_or_make(at, [file], make)
     kept = at.read_bytes()
     damaged = {"empty": b"", "no digest": b"{", "another key": b"0" + kept, "torn": kept[:-3]}
     at.write_bytes(damaged.get(how, kept.replace(b'{"calls": 1}', b'{"calls": 9}')))
-    assert digested(at, [file], make) == {"calls": 2}
-    assert digested(at, [file], make) == {"calls": 2}, "it is kept again"
+    assert read_or_make(at, [file], make) == {"calls": 2}
+    assert read_or_make(at, [file], make) == {"calls": 2}, "it is kept again"
 
 
 def test_of_a_file_that_may_change_once_more_unseen_none_is_kept(tmp_path: Path, file: Path):
     assert SETTLED_SECONDS > 0.01  # the tick of a file's clock
     os.utime(file)
     make, at = Counted(), tmp_path / "a.json"
-    digested(at, [file], make)
+    read_or_make(at, [file], make)
     assert not at.exists()
-    assert digested(at, [file], make) == {"calls": 2}
+    assert read_or_make(at, [file], make) == {"calls": 2}
 
 
 def test_where_none_can_be_kept_the_value_is_there_all_the_same(tmp_path: Path, file: Path):
     (tmp_path / "no folder").write_text("", encoding="utf-8")
-    assert digested(tmp_path / "no folder" / "a.json", [file], Counted()) == {"calls": 1}
-    assert digested(None, [file], Counted()) == {"calls": 1}
+    assert read_or_make(tmp_path / "no folder" / "a.json", [file], Counted()) == {"calls": 1}
+    assert read_or_make(None, [file], Counted()) == {"calls": 1}
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def settled(fake: FakeHome) -> FakeHome:
 
 
 def shown(report: Report) -> list[object]:
-    return [html(report.page), report.critics, report.page.figures]
+    return [render_html(report.page), report.critics, report.page.figures]
 
 
 def test_the_second_report_is_the_first_and_that_is_the_one_without_digests(settled: FakeHome):
@@ -112,7 +112,7 @@ def test_the_second_report_is_the_first_and_that_is_the_one_without_digests(sett
     bare = collect(settled.plan(), settled.home)
     assert again.results == bare
     assert [run.scores for run in again.results.all_runs()] == [run.scores for run in bare.all_runs()]
-    assert critics(bare) == first.critics
+    assert measure_critics(bare) == first.critics
 
 
 def test_the_second_report_reads_no_samples_and_no_rollouts(settled: FakeHome, monkeypatch: pytest.MonkeyPatch):

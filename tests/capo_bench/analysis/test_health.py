@@ -9,7 +9,7 @@ import pytest
 from summaries import ACCURACY, BASE, cell, row, summary
 
 from capo_bench.analysis.answer import answer
-from capo_bench.analysis.health import Health, fell, health_of, read_health
+from capo_bench.analysis.health import Health, average_health, has_collapsed, read_health
 
 
 def step(**record: Any) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def step(**record: Any) -> dict[str, Any]:
 
 def test_steps_without_a_gradient_and_cut_rollouts_are_counted_over_all_seeds() -> None:
     runs = [[step(grad_norm=0.0, truncated=1.0)] * 2, [step(grad_norm=0.0, truncated=0.5), step(truncated=0.5)]]
-    found = health_of(map(read_health, runs))
+    found = average_health(map(read_health, runs))
     assert found == Health(4, 3, truncated=0.75, groups_without_signal=None, single_step_responses=None)
 
 
@@ -27,12 +27,12 @@ def test_a_group_that_the_critics_told_apart_is_not_without_signal() -> None:
         step(groups_without_outcome_signal=0.75, groups_process_signal_only=0.5),
         step(groups_without_outcome_signal=0.25),
     ]
-    assert health_of([read_health(records)]) == Health(2, 0, 0.0, 0.25, None)
+    assert average_health([read_health(records)]) == Health(2, 0, 0.0, 0.25, None)
 
 
 def test_where_nothing_was_trained_there_is_no_health() -> None:
-    assert health_of([read_health([])]) is None
-    assert health_of([]) is None
+    assert average_health([read_health([])]) is None
+    assert average_health([]) is None
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_where_nothing_was_trained_there_is_no_health() -> None:
     ],
 )
 def test_a_collapse_is_an_end_below_half_of_the_best(curve: list[float], collapsed: bool) -> None:
-    assert fell(curve) is collapsed
+    assert has_collapsed(curve) is collapsed
 
 
 def cautions(**changes: Any) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 
 from capo_bench.analysis.collect import collect
-from capo_bench.analysis.looks import difference, interval_at_look, trials_due
-from capo_bench.analysis.spending import level_of_look, sequential_p, spend_squared
-from capo_bench.analysis.stats import NOISE, holm, lay_out, mean_interval
+from capo_bench.analysis.looks import estimate_at_look, estimate_difference, find_trials_due
+from capo_bench.analysis.spending import compute_level_of_look, compute_sequential_p, spend_squared
+from capo_bench.analysis.stats import NOISE, adjust_by_holm, estimate_mean, lay_out
 from capo_bench.pages.report import build_report
 from capo_bench.store.ledger import Ledger
 from capo_bench.study.last_plan import RunRequest, keep_plan
@@ -41,12 +41,12 @@ def test_a_bound_that_is_published_is_passed_at_exactly_five_per_cent(spend, bou
     for look, bound in enumerate(bounds, 1):
         if bound < 38:
             p_values = [*[1.0] * (look - 1), 2 * float(ndtr(-bound))]
-            assert sequential_p(p_values, looks, spend) == pytest.approx(0.05, rel=2e-3)
+            assert compute_sequential_p(p_values, looks, spend) == pytest.approx(0.05, rel=2e-3)
 
 
 def test_the_levels_of_the_report_spend_what_they_may():
     # At 1/2 of the seeds 0.05/4 is spent; two independent halves by hand: P(|Z1| < c1, |Z| > c2) = 0.0375.
-    first, last = (level_of_look((4, 8), look, 0.05) for look in (1, 2))
+    first, last = (compute_level_of_look((4, 8), look, 0.05) for look in (1, 2))
     assert first == pytest.approx(0.0125, rel=1e-3)
     rng = np.random.default_rng(0)
     halves = rng.normal(size=(2, 2_000_000))
@@ -59,21 +59,21 @@ def test_the_levels_of_the_report_spend_what_they_may():
 def test_a_sequential_p_falls_from_look_to_look_and_is_never_below_the_smallest_p(counts, data):
     looks = sorted(counts)
     p_values = data.draw(st.lists(st.floats(1e-6, 1), min_size=len(looks), max_size=len(looks)))
-    found = [sequential_p(p_values[: look + 1], looks) for look in range(len(looks))]
+    found = [compute_sequential_p(p_values[: look + 1], looks) for look in range(len(looks))]
     assert all(later <= earlier for earlier, later in pairwise(found))
     assert found[-1] >= min(p_values) * 0.999
 
 
 def test_before_the_first_look_there_is_no_p_value():
-    assert np.isnan(interval_at_look(np.eye(2), (3, 5)).p)
-    assert not difference(lay_out({}), lay_out({}), (3, 5)).has_interval
+    assert np.isnan(estimate_at_look(np.eye(2), (3, 5)).p)
+    assert not estimate_difference(lay_out({}), lay_out({}), (3, 5)).has_interval
 
 
 def test_an_interval_of_a_look_excludes_zero_where_its_p_value_is_below_its_level():
     rng = np.random.default_rng(3)
     for gain in np.linspace(0, 1, 21):
         values = rng.normal(gain, 1, size=(3, 30))
-        found = interval_at_look(values, (3, 5))
+        found = estimate_at_look(values, (3, 5))
         assert (found.low > 0 or found.high < 0) == (found.p < NOISE)
 
 
@@ -86,7 +86,7 @@ def test_over_all_looks_no_more_than_five_per_cent_of_studies_find_what_is_not_t
             (rng.random((8, 48)) < 1 / (1 + np.exp(-1.5 * ease - 0.5 * rng.normal(size=(8, 1))))).astype(float)
             for _ in range(4)
         )
-        wrong += min(holm([interval_at_look(each - base, looks).p for each in variants])) < NOISE
+        wrong += min(adjust_by_holm([estimate_at_look(each - base, looks).p for each in variants])) < NOISE
     assert wrong / studies <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / studies)
 
 
@@ -99,7 +99,7 @@ def looked(tmp_path: Path) -> FakeHome:
 
 def seeds(fake: FakeHome) -> dict[str, int]:
     """Return how many seeds of each variant are due."""
-    due = trials_due(fake.plan(), fake.home).trials
+    due = find_trials_due(fake.plan(), fake.home).trials
     return {name: sum(trial.variant == name for trial in due) for name in fake.truths}
 
 
@@ -166,7 +166,7 @@ def test_the_interval_is_that_of_the_look_and_wider_than_of_a_fixed_study(looked
     results = collect(looked.plan(), looked.home)
     found = build_report(looked.plan(), looked.home).summary.row("majority").cells["coins_test/accuracy"].versus
     scores = [lay_out(results.scores(name, "coins_test/accuracy")) for name in ("majority", "grpo_rule")]
-    fixed = mean_interval(scores[0].values - scores[1].values)
+    fixed = estimate_mean(scores[0].values - scores[1].values)
     assert found.mean == fixed.mean
     assert found.low < fixed.low
     assert found.high > fixed.high

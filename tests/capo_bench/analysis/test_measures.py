@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from capo_bench.analysis.measures import is_better, label, measure, number, task_of, unit
+from capo_bench.analysis.measures import find_task, format_number, is_better, label, measure, name_unit
 from evals.metrics import METRICS
 
 
@@ -43,17 +43,17 @@ def test_which_way_is_better(metric, difference, better):
     ],
 )
 def test_numbers(metric, value, sign, shown):
-    assert number(metric, value, sign=sign) == shown
+    assert format_number(metric, value, sign=sign) == shown
 
 
 def test_units():
-    assert unit("coins_test/accuracy") == " %"
-    assert unit("coins_test/accuracy", difference=True) == " points"
-    assert unit("coins_test/steps") == ""
+    assert name_unit("coins_test/accuracy") == " %"
+    assert name_unit("coins_test/accuracy", difference=True) == " points"
+    assert name_unit("coins_test/steps") == ""
 
 
 def test_labels():
     assert label("coins_longer/accuracy") == "accuracy on coins_longer (%)"
     assert label("aime24/pass_at_8") == "pass@8 on aime24 (%)"
     assert label("coins_longer/steps") == "steps per response on coins_longer"
-    assert task_of("coins_longer/steps") == "coins_longer"
+    assert find_task("coins_longer/steps") == "coins_longer"

@@ -26,11 +26,11 @@ from evals.coins.protocol import (
     read_fork,
     show_fork,
 )
-from trainers.credit.batch import Batch, Evidence, layout_of
-from trainers.credit.monte_carlo import step_values
-from trainers.credit.states import state_numbers
+from trainers.credit.batch import Batch, Evidence, lay_out
+from trainers.credit.monte_carlo import list_step_values
+from trainers.credit.states import number_states
 from trainers.credit.terms import Terms
-from trainers.methods import credit_function
+from trainers.methods import find_credit_function
 
 FORK = Fork("Ann", 4, ((("+", 3), ("-", 2)), (("*", 2),)))
 CHAIN = Chain("Ann", 4, (("+", 3), ("*", 2)))
@@ -143,10 +143,10 @@ def sample(benchmark: Any, read_problem: Callable[[str], Any], pupil: Any) -> Sa
             flags += [float(place in wrong) for place in range(len(steps))]
             chances.append(pupil.values(read_problem(problem.prompt), steps)[:-1])
             outcomes.append(float(steps[-1] == f"\\boxed{{{problem.answer}}}"))
-    value, before = step_values(chances, np.array(outcomes))
-    evidence = Evidence(np.array(flags), None, value, before, state_numbers(problems, rows))
-    batch = Batch(layout_of([[1] * len(row) for row in rows]), np.array(outcomes), 16, evidence)
-    credit = {name: credit_function(name)(batch, Terms()).advantages for name in SIGNS}
+    value, before = list_step_values(chances, np.array(outcomes))
+    evidence = Evidence(np.array(flags), None, value, before, number_states(problems, rows))
+    batch = Batch(lay_out([[1] * len(row) for row in rows]), np.array(outcomes), 16, evidence)
+    credit = {name: find_credit_function(name)(batch, Terms()).advantages for name in SIGNS}
     of_step = np.repeat(outcomes, [len(row) for row in rows])
     return Sample(np.array([step for row in rows for step in row]), value - before, of_step, credit)
 

@@ -8,8 +8,8 @@ import pytest
 from fakehome import STUDY, FakeHome, read_lines, write_lines
 
 from capo_bench.analysis.collect import collect
-from capo_bench.analysis.looks import difference
-from capo_bench.analysis.stats import NOISE, ScoreLayout, holm
+from capo_bench.analysis.looks import estimate_difference
+from capo_bench.analysis.stats import NOISE, ScoreLayout, adjust_by_holm
 from capo_bench.analysis.summary import Summary, summarise
 from capo_bench.store.home import Home, read_json, write_json
 
@@ -104,7 +104,7 @@ def beaten(rng: np.random.Generator, gains: tuple[float, ...], seeds: int = 4, p
         return laid((rng.random((seeds, problems)) < 1 / (1 + np.exp(-(gain + hard + luck)))).astype(float))
 
     base = train(0.0)
-    return [p < NOISE for p in holm([difference(train(gain), base).p for gain in gains])]
+    return [p < NOISE for p in adjust_by_holm([estimate_difference(train(gain), base).p for gain in gains])]
 
 
 def test_a_study_of_equals_finds_a_difference_in_at_most_one_of_twenty():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.analysis.scores import linearised
+from capo_bench.analysis.scores import linearise
 from evals.metrics import METRICS, summarize
 
 samples = st.lists(
@@ -34,7 +34,7 @@ samples = st.lists(
 
 @given(samples, st.sampled_from(list(METRICS)))
 def test_the_mean_is_the_metric_of_the_task(records, metric):
-    scores, whole = linearised(records, [metric])[metric], summarize(records)
+    scores, whole = linearise(records, [metric])[metric], summarize(records)
     if metric in whole:
         assert fmean(scores.values()) == pytest.approx(whole[metric])
         assert scores.keys() == {record["problem"] for record in records}
@@ -55,7 +55,7 @@ def test_a_long_response_weighs_more():
     z = 0.1 + 2·(0.5 − 0.1)/5 = 0.26 and 0.1 + 8·(0 − 0.1)/5 = −0.06; their mean is 0.1.
     """
     records = [sample("a", steps=2, wrong=[1]), sample("b", steps=8, wrong=[])]
-    assert linearised(records, ["wrong_step_rate"])["wrong_step_rate"] == pytest.approx({"a": 0.26, "b": -0.06})
+    assert linearise(records, ["wrong_step_rate"])["wrong_step_rate"] == pytest.approx({"a": 0.26, "b": -0.06})
 
 
 def test_a_problem_that_was_not_solved_says_nothing_about_flawed_right_answers():
@@ -65,9 +65,9 @@ def test_a_problem_that_was_not_solved_says_nothing_about_flawed_right_answers()
         sample("b", steps=2, wrong=[]),
         sample("c", steps=2, wrong=[0], correct=False),
     ]
-    assert linearised(records, ["flawed_right"])["flawed_right"] == pytest.approx({"a": 1.25, "b": -0.25, "c": 0.5})
+    assert linearise(records, ["flawed_right"])["flawed_right"] == pytest.approx({"a": 1.25, "b": -0.25, "c": 0.5})
 
 
 def test_equal_weights_leave_scores_as_they_are():
     records = [sample("a", steps=1, wrong=[]), sample("b", steps=1, wrong=[], correct=False)]
-    assert linearised(records, ["accuracy"])["accuracy"] == {"a": 1.0, "b": 0.0}
+    assert linearise(records, ["accuracy"])["accuracy"] == {"a": 1.0, "b": 0.0}

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from summaries import around
 
-from capo_bench.analysis.sharpening import SharpeningEvidence, judge, narrowing
-from capo_bench.analysis.stats import mean_interval
+from capo_bench.analysis.sharpening import SharpeningEvidence, find_narrowing, judge
+from capo_bench.analysis.stats import estimate_mean
 
 
 def evidence(
@@ -90,7 +90,7 @@ def test_the_verdict_by_hand(given_: SharpeningEvidence, verdict: str, reason: s
 def test_coverage_narrows_from_the_k_after_which_the_start_stays_above(
     means: list[float], half: float, expected: int | None
 ) -> None:
-    assert narrowing({2**place: around(mean, half) for place, mean in enumerate(means)}) == expected
+    assert find_narrowing({2**place: around(mean, half) for place, mean in enumerate(means)}) == expected
 
 
 def test_the_numbers_of_two_seeds_and_four_problems_by_hand() -> None:
@@ -98,8 +98,8 @@ def test_the_numbers_of_two_seeds_and_four_problems_by_hand() -> None:
     variant, start = np.ones((3, 40)), np.zeros((3, 40))
     votes = start.copy()
     votes[:, :10] = 0.5
-    greedy, majority = mean_interval(variant - start), mean_interval(variant - votes)
-    found = judge(SharpeningEvidence(mean_interval(variant - votes), greedy, majority, {1: majority, 2: majority}))
+    greedy, majority = estimate_mean(variant - start), estimate_mean(variant - votes)
+    found = judge(SharpeningEvidence(estimate_mean(variant - votes), greedy, majority, {1: majority, 2: majority}))
     assert (greedy.mean, majority.mean) == (1.0, 0.875)
     assert found.verdict == "more than sharpening"
 
@@ -117,6 +117,6 @@ def test_a_verdict_never_contradicts_its_numbers(
     assert (found.verdict == "cannot be told") or gained
     if found.verdict == "more than sharpening":
         assert min(greedy, majority) > 0
-        assert narrowing(found.evidence.coverage) is None
-    if found.verdict == "only sharpening" and narrowing(found.evidence.coverage) is None:
+        assert find_narrowing(found.evidence.coverage) is None
+    if found.verdict == "only sharpening" and find_narrowing(found.evidence.coverage) is None:
         assert min(greedy, majority) <= 0

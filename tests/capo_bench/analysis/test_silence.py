@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from capo_bench.analysis.silence import silence_cautions, silence_of
+from capo_bench.analysis.silence import list_silence_cautions, measure_silence
 from trainers.credit.critique import Critique
 from trainers.rollouts import Rollout
 
@@ -17,7 +17,7 @@ def rollout(problem: int, tokens: int, outcome: float | None, silent: int, asked
 
 
 def cautions(rollouts: list[Rollout]) -> list[str]:
-    return list(silence_cautions("judge", [silence_of(each) for each in rollouts]))
+    return list(list_silence_cautions("judge", [measure_silence(each) for each in rollouts]))
 
 
 def test_silence_on_long_and_wrong_rollouts_by_hand() -> None:

@@ -8,7 +8,7 @@ from fakehome import FakeHome, Truth
 
 from capo_bench.analysis.collect import collect
 from capo_bench.analysis.power import power
-from capo_bench.analysis.stats import holm, lay_out, mean_interval, paired_difference
+from capo_bench.analysis.stats import adjust_by_holm, estimate_mean, lay_out, subtract_paired
 from capo_bench.analysis.summary import summarise
 from capo_bench.pages.report import Report
 from capo_bench.store.home import read_json, write_json
@@ -39,13 +39,13 @@ def test_the_interval_is_that_of_the_score_matrix(full: FakeHome, report: Report
     results = collect(full.plan(), full.home)
     rows = results.scores("majority", "coins_test/accuracy")
     values = np.array([[rows[seed][problem] for problem in sorted(rows[seed])] for seed in sorted(rows)])
-    assert report.summary.row("majority").cells["coins_test/accuracy"].value == mean_interval(values)
+    assert report.summary.row("majority").cells["coins_test/accuracy"].value == estimate_mean(values)
 
 
 def test_holm_is_over_the_variants_compared_without_baseline_and_start(report: Report):
     cells = {row.variant: row.cells["coins_test/accuracy"] for row in report.summary.rows}
     plain = [cells[name].versus.p for name in ("intersection", "majority")]
-    assert [cells[name].holm for name in ("intersection", "majority")] == pytest.approx(holm(plain))
+    assert [cells[name].holm for name in ("intersection", "majority")] == pytest.approx(adjust_by_holm(plain))
     assert cells["grpo_rule"].versus is None
     assert cells["cold_start"].versus is None
 
@@ -53,7 +53,7 @@ def test_holm_is_over_the_variants_compared_without_baseline_and_start(report: R
 def test_power_is_at_the_level_of_holms_first_step(full: FakeHome, report: Report):
     """Two variants are compared, so what a study detects has p < 0.05/2."""
     results = collect(full.plan(), full.home)
-    values = paired_difference(
+    values = subtract_paired(
         *(lay_out(results.scores(name, "coins_test/accuracy")) for name in ("majority", "grpo_rule"))
     )
     cell = report.summary.row("majority").cells["coins_test/accuracy"]

@@ -15,7 +15,7 @@ from bundled import Files, named, pack, raw, read
 from commands import capo_bench
 
 from capo_bench.store.home import Home
-from capo_bench.store.lock import study_lock
+from capo_bench.store.lock import hold_lock
 from capo_bench.verify.checks import Check
 from capo_bench.verify.study import verify_bundle
 from evals.checksums import seal
@@ -203,7 +203,7 @@ def test_secrets_are_refused_or_blotted(study: Path) -> None:
 
 
 def test_a_study_that_runs_or_has_nothing_is_refused(study: Path, tmp_path: Path) -> None:
-    with study_lock(Home(study / "home").study("tiny").path / "lock"):
+    with hold_lock(Home(study / "home").study("tiny").path / "lock"):
         assert "is being run by" in capo_bench(study, "bundle", "tiny.yaml", "--home", "home", expect=2)
     assert "nothing to bundle" in capo_bench(study, "bundle", "tiny.yaml", "--home", str(tmp_path), expect=2)
     assert "NOTHING VERIFIED" in capo_bench(study, "verify", "tiny.yaml", "--home", str(tmp_path), expect=1)

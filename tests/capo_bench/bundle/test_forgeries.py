@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from bundled import Files, named, pack, read
 
-from capo_bench.store.ledger import _line
+from capo_bench.store.ledger import _encode_line
 from capo_bench.verify.study import verify_bundle
 
 Forge = Callable[[Files], str]
@@ -79,7 +79,7 @@ def of_ledger(change: Callable[[list[dict[str, Any]]], object], where: str) -> F
         for record in records:
             del record["check"]
         change(records)
-        files[LEDGER] = b"".join(map(_line, records))
+        files[LEDGER] = b"".join(map(_encode_line, records))
         return where
 
     return forge

@@ -18,7 +18,7 @@ from commands import capo_bench
 from capo_bench.cli import main
 from capo_bench.store.home import TrialFolder
 from capo_bench.verify.checks import Check
-from capo_bench.verify.training import _ended, _sizes
+from capo_bench.verify.training import _check_end, _check_sizes
 from evals.checksums import seal
 from trainers.config import TrainConfig, TrialConfig
 
@@ -177,7 +177,7 @@ def ended(*shares: float) -> Check:
     assert train.budget is not None
     for row, share in zip(rows, train.budget.shares(rows), strict=True):
         row["budget_share"] = share
-    _ended(check, "steps.jsonl", rows, train)
+    _check_end(check, "steps.jsonl", rows, train)
     return check
 
 
@@ -198,6 +198,6 @@ def test_the_size_of_a_critic_is_that_of_the_settings_or_is_said_to_be_unchecked
     config = TrialConfig.model_validate({"method": "capo", "critic": critic})
     check, trial = Check(), cast("Trial", SimpleNamespace(config=config, seed=0))
     records = [{"policy_parameters": 1.0, "critic_parameters": told}]
-    _sizes(check, "steps.jsonl", records, trial, TrialFolder(tmp_path))
+    _check_sizes(check, "steps.jsonl", records, trial, TrialFolder(tmp_path))
     assert len(check.mismatches) == differs
     assert check.unchecked["the critic's size, which only its weights tell"] == (settings is None)

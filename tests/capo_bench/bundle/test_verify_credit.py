@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from capo_bench.study.plan import Trial
-from capo_bench.verify.checks import Checks, new_checks
-from capo_bench.verify.training import _credit, _silent, credit_numbers
+from capo_bench.verify.checks import Checks, make_checks
+from capo_bench.verify.training import _check_credit, _compute_silent_share, compute_credit_numbers
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
-from trainers.prm.scored import ScoredSolution, scored_metrics
+from trainers.prm.scored import ScoredSolution, measure_scored
 from trainers.rollouts import Rollout, StoredStep
 
 ABSTAINS = Critique(None, "truncated")
@@ -47,8 +47,8 @@ RECORD = {
 
 
 def checked(config: TrialConfig, step: StoredStep, record: dict[str, float] | None) -> Checks:
-    checks = new_checks()
-    _credit(checks, cast("Trial", SimpleNamespace(config=config)), "rollouts", step, record)
+    checks = make_checks()
+    _check_credit(checks, cast("Trial", SimpleNamespace(config=config)), "rollouts", step, record)
     return checks
 
 
@@ -84,7 +84,7 @@ def test_numbers_of_scores_are_added_or_averaged() -> None:
 
 
 def test_what_nothing_was_scored_of_has_no_share() -> None:
-    told = scored_metrics([ScoredSolution(None, "error", 5)])
+    told = measure_scored([ScoredSolution(None, "error", 5)])
     assert (told["abstained"], told["critic_tokens"]) == (1, 5)
     assert math.isnan(told["flagged_step_rate"])
 
@@ -98,7 +98,9 @@ def test_what_cannot_be_worked_out_is_said() -> None:
 
 
 def test_a_method_whose_groups_have_no_critique_has_signal_from_the_outcome_alone() -> None:
-    assert credit_numbers(settings("outcome_only"), StoredStep(1, (ROWS,))) == [{"groups_process_signal_only": 0.0}]
+    assert compute_credit_numbers(settings("outcome_only"), StoredStep(1, (ROWS,))) == [
+        {"groups_process_signal_only": 0.0}
+    ]
 
 
 def test_a_share_that_training_worked_out_in_single_precision_is_the_same_share() -> None:
@@ -108,5 +110,5 @@ def test_a_share_that_training_worked_out_in_single_precision_is_the_same_share(
     config, step = settings(), StoredStep(1, (tuple(rows),))
     single = float(np.float32(1 / 6))
     assert single != 1 / 6
-    assert _silent({"groups_without_outcome_signal": single}, step, config) == single
-    assert _silent({"groups_without_outcome_signal": 1 / 6 + 1e-6}, step, config) == 1 / 6
+    assert _compute_silent_share({"groups_without_outcome_signal": single}, step, config) == single
+    assert _compute_silent_share({"groups_without_outcome_signal": 1 / 6 + 1e-6}, step, config) == 1 / 6

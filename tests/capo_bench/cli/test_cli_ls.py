@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from capo_bench.cli import main
 from capo_bench.cli.ls import _format_cost
-from capo_bench.study.load import read_study, shipped_studies
+from capo_bench.study.load import list_shipped_studies, read_study
 
 
 def printed(*args: str) -> str:
@@ -28,7 +28,7 @@ def text() -> str:
 def costs() -> dict[tuple[str, str], dict[str, Any]]:
     """What ``--json`` says of each profile, by study and profile."""
     studies = json.loads(printed("--json"))
-    assert [study["study"] for study in studies] == shipped_studies()
+    assert [study["study"] for study in studies] == list_shipped_studies()
     assert all(study["question"].endswith("?") for study in studies)
     return {(study["study"], one["profile"]): one for study in studies for one in study["profiles"]}
 
@@ -36,11 +36,11 @@ def costs() -> dict[tuple[str, str], dict[str, Any]]:
 def test_every_study_is_there_with_its_question_and_every_profile(text: str) -> None:
     listed = text.partition("\n\n")[0]
     words = " ".join(listed.split())
-    for name in shipped_studies():
+    for name in list_shipped_studies():
         study = read_study(name)
         assert f"{name}: {' '.join(study.study.question.split())} --profile {study.profiles[0]} " in words
     lines = [line for line in listed.splitlines() if "--profile" in line]
-    assert len(lines) == sum(len(read_study(name).profiles) for name in shipped_studies())
+    assert len(lines) == sum(len(read_study(name).profiles) for name in list_shipped_studies())
 
 
 def test_no_line_is_wider_than_80_columns_and_costs_stand_below_each_other(text: str) -> None:

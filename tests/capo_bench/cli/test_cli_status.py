@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from capo_bench.cli import main
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.ledger import Ledger
-from capo_bench.store.lock import study_lock
+from capo_bench.store.lock import hold_lock
 
 ROOT = Path(__file__).parents[3]
 LABEL = {"variant": "vote=union", "seed": 3}
@@ -53,7 +53,7 @@ def call(home, *arguments):
 
 
 def test_a_study_that_runs_is_told_in_a_few_lines_without_controls(home, ledger):
-    with study_lock(home.study("demo").path / "lock"):
+    with hold_lock(home.study("demo").path / "lock"):
         first, pace, holder, last, running, failed = call(home).output.splitlines()
     assert first == "demo (quick): 1 done, 1 running, 1 failed, 1 pending, 1 retried; running now"
     assert pace == "  about 10 min left · 500 policy tokens a second"
@@ -72,7 +72,7 @@ def test_after_a_crash_it_tells_what_was_running(home, ledger):
 
 
 def test_the_keys_of_the_json_stay_and_controls_are_escaped_in_it(home, ledger):
-    with study_lock(home.study("demo").path / "lock"):
+    with hold_lock(home.study("demo").path / "lock"):
         shown = call(home, "--json").output
     assert "\x1b" not in shown
     told = json.loads(shown)
@@ -101,7 +101,7 @@ def test_what_is_made_for_all_trials_has_its_own_estimate(home, ledger):
     making = [{"model": "embedded critic", "step": 10, "of": 100, "seconds_left": 240.0}]
     said = {"time": datetime.now(UTC).isoformat(), "seconds_left": 240.0, "preparing": making, "trials": {}}
     write_json(home.study("demo").now, said)
-    with study_lock(home.study("demo").path / "lock"):
+    with hold_lock(home.study("demo").path / "lock"):
         assert "  embedded critic, step 10/100 · about 4 min left" in call(home).output.splitlines()
 
 
@@ -121,7 +121,7 @@ def test_watching_ends_with_the_study_and_prints_only_what_changed(home, ledger)
     release = threading.Event()
     shown = {}
     watcher = threading.Thread(target=lambda: shown.update(result=call(home, "demo", "--watch=0.05")))
-    with study_lock(home.study("demo").path / "lock"):
+    with hold_lock(home.study("demo").path / "lock"):
         watcher.start()
         finish()
     watcher.join(timeout=20)
@@ -133,7 +133,7 @@ def test_watching_ends_with_the_study_and_prints_only_what_changed(home, ledger)
 
 
 def test_ctrl_c_ends_watching_without_an_error(home, ledger):
-    with study_lock(home.study("demo").path / "lock"):
+    with hold_lock(home.study("demo").path / "lock"):
         process = subprocess.Popen(
             [sys.executable, "-m", "capo_bench", "status", "--watch", "--home", str(home.path)],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -15,7 +15,7 @@ from capo_bench.run.worker import run_job
 from capo_bench.store.home import Home
 from capo_bench.study.load import load_plan
 from trainers.credit.critique import Critique
-from trainers.critics.store import FILE, CritiqueStore, kept
+from trainers.critics.store import FILE, CritiqueStore, measure_store
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ def test_status_tells_of_a_damaged_file_and_of_the_way_out(home):
 def test_a_limit_is_set_before_anything_runs(filled, monkeypatch):
     monkeypatch.setattr("capo_bench.cli.run._run", lambda plan, home, options, asked, as_json: 0)
     assert invoke("run", "voting", "--home", filled.path, "--critique-cache-size", "500MB").exit_code == 0
-    assert kept(filled.critiques / FILE).limit == 500_000_000
+    assert measure_store(filled.critiques / FILE).limit == 500_000_000
     assert invoke("run", "voting", "--home", filled.path).exit_code == 0
-    assert kept(filled.critiques / FILE).limit == 500_000_000
+    assert measure_store(filled.critiques / FILE).limit == 500_000_000
 
 
 def test_a_limit_for_no_cache_is_a_mistake(home):

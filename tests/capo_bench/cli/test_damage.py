@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from capo_bench.cli import main
-from evals.files import torn
+from evals.files import find_torn
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -209,4 +209,4 @@ def test_a_command_ends_with_a_sentence(finished: FakeHome, tmp_path: Path, comm
             assert not [path for path in folder.rglob("*") if path.is_file()]
     else:
         assert ended.code == usual, ended
-    assert [*torn(tmp_path)] == []
+    assert [*find_torn(tmp_path)] == []

@@ -11,7 +11,7 @@ from controlcritics import alarmed, measured, mute, oracle
 
 from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.summary import summarise
-from capo_bench.pages.critic import cost_in_words, figures, tables, title
+from capo_bench.pages.critic import build_tables, cost_in_words, draw_figures, write_title
 from capo_bench.pages.critic import write_measurement as write
 from capo_bench.pages.critic_tables import share_of
 from capo_bench.store.home import Home
@@ -109,7 +109,7 @@ def test_names_are_escaped(made, tmp_path):
 
 def test_one_critique_is_told_once_for_all_rules(made):
     _, summary, _ = made
-    votes = tables(summary)[0]
+    votes = build_tables(summary)[0]
     assert [row[:2] for row in votes.rows] == [
         ("greedy", "1"), ("any rule", "1"), ("intersection", "2"), ("intersection = majority", "4"),
         ("majority = union", "2"), ("union", "4"),
@@ -119,7 +119,7 @@ def test_one_critique_is_told_once_for_all_rules(made):
 
 def test_subsets_have_a_table_of_their_own(benchmark_data, tmp_path):
     summary = summarise(measured(oracle, "processbench", tmp_path, benchmark_data, CritiqueTerms(1), limit=40))
-    first, subsets, *_ = tables(summary)
+    first, subsets, *_ = build_tables(summary)
     assert first.title == "First error, mean: % [95 % interval]"
     assert [row[:4] for row in first.rows] == [
         ("greedy", *["100.0 [100.0, 100.0]"] * 3), ("any rule", *["100.0 [100.0, 100.0]"] * 3),
@@ -133,7 +133,7 @@ def test_where_some_solutions_have_no_verdict_their_number_is_shown(tmp_path):
 
     found = measured(sometimes, "coins", tmp_path, terms=CritiqueTerms(2, max_abstained=1), limit=40)
     summary = summarise(found)
-    table = tables(summary)[0]
+    table = build_tables(summary)[0]
     assert table.headings[-1] == "no verdict"
     assert {row[-1] for row in table.rows} == {f"{100 * summary.erroneous / summary.solutions:.1f}"}
     assert (write(found, summary, Home(tmp_path)) / "report.html").exists()
@@ -142,7 +142,7 @@ def test_where_some_solutions_have_no_verdict_their_number_is_shown(tmp_path):
 def test_nothing_to_draw_without_any_verdict(tmp_path):
     found = measured(mute, "coins", tmp_path, terms=CritiqueTerms(2, max_abstained=1), limit=10)
     summary = summarise(found)
-    assert figures(summary) == []
+    assert draw_figures(summary) == []
     assert summary.alpha.value is None
     assert (write(found, summary, Home(tmp_path)) / "report.html").exists()
 
@@ -187,12 +187,14 @@ def test_the_title_names_the_model(made):
     from dataclasses import replace
 
     found, _, _ = made
-    assert title(found) == "Critic control on coins"
+    assert write_title(found) == "Critic control on coins"
 
     class Named(type(found.request.critic)):
         model: str = "a/b"
 
-    assert title(replace(found, request=replace(found.request, critic=Named()))) == "Critic control (a/b) on coins"
+    assert (
+        write_title(replace(found, request=replace(found.request, critic=Named()))) == "Critic control (a/b) on coins"
+    )
 
 
 def test_the_greedy_critique_is_optional(tmp_path):

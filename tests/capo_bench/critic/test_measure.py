@@ -9,14 +9,14 @@ import pytest
 from controlcritics import control, measured, oracle, quiet
 
 from capo_bench.critic.ask import CritiqueTerms
-from capo_bench.critic.measure import MeasurementRequest, NoChecker, fingerprint, measure, measurement_id
+from capo_bench.critic.measure import MeasurementRequest, NoChecker, fingerprint_solutions, hash_measurement, measure
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
 from evals.benchmarks import Problem
 from evals.critics.coins import COINS
 from evals.critics.data import STEP_DATA, Selection
 from evals.tasks.rows import DataErrors
-from trainers.credit.segment import blank_lines, step_texts
+from trainers.credit.segment import blank_lines, list_step_texts
 from trainers.critics import CRITICS
 from trainers.critics.exact import ExactParams
 from trainers.critics.noisy import NoisyParams
@@ -38,7 +38,7 @@ def test_the_id_is_of_all_that_decides_the_result():
         (REQUEST, SOLUTIONS[1:]),
         (REQUEST, [*SOLUTIONS[:-1], replace(SOLUTIONS[-1], steps=("x",) * len(SOLUTIONS[-1].steps))]),
     ]
-    ids = {measurement_id(request, solutions) for request, solutions in [(REQUEST, SOLUTIONS), *others]}
+    ids = {hash_measurement(request, solutions) for request, solutions in [(REQUEST, SOLUTIONS), *others]}
     assert len(ids) == 1 + len(others)
 
 
@@ -46,20 +46,20 @@ def test_the_id_is_not_of_where_the_data_was_or_how_many_may_abstain(tmp_path):
     elsewhere = replace(
         REQUEST, selection=replace(REQUEST.selection, source=tmp_path), terms=CritiqueTerms(2, True, 0.9)
     )
-    assert measurement_id(elsewhere, SOLUTIONS) == measurement_id(REQUEST, SOLUTIONS)
+    assert hash_measurement(elsewhere, SOLUTIONS) == hash_measurement(REQUEST, SOLUTIONS)
 
 
 def test_a_label_is_part_of_the_data():
     labels = replace(SOLUTIONS[0].labels, labelled=frozenset(), wrong=frozenset())
-    assert fingerprint([replace(SOLUTIONS[0], labels=labels)]) != fingerprint(SOLUTIONS[:1])
+    assert fingerprint_solutions([replace(SOLUTIONS[0], labels=labels)]) != fingerprint_solutions(SOLUTIONS[:1])
 
 
 def test_a_local_model_is_known_by_its_weights(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"1")
     params = CRITICS.get("transformers").model_validate({"name": "transformers", "model": str(tmp_path)})
-    before = measurement_id(replace(REQUEST, critic=params), SOLUTIONS)
+    before = hash_measurement(replace(REQUEST, critic=params), SOLUTIONS)
     (tmp_path / "model.safetensors").write_bytes(b"2")
-    assert measurement_id(replace(REQUEST, critic=params), SOLUTIONS) != before
+    assert hash_measurement(replace(REQUEST, critic=params), SOLUTIONS) != before
 
 
 def test_the_same_measurement_says_the_same(tmp_path):
@@ -105,4 +105,4 @@ def test_wrong_data_is_told_before_anybody_is_asked(tmp_path):
 def test_coins_are_cut_as_training_cuts_them():
     for solution in STEP_DATA.get("coins").load(Selection(limit=8)).solutions:
         text = "\n\n".join(solution.steps)
-        assert [step.strip() for step in step_texts(text, blank_lines(text))] == list(solution.steps)
+        assert [step.strip() for step in list_step_texts(text, blank_lines(text))] == list(solution.steps)

@@ -14,12 +14,12 @@ from controlcritics import measured, oracle, quiet
 
 from capo_bench.cli import main
 from capo_bench.critic.ask import CritiqueTerms, TooManyAbstainedError
-from capo_bench.critic.choose import chosen_critic
-from capo_bench.critic.embedded import embedded_folder
-from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure, measurement_id
-from capo_bench.critic.prm import PrmParams, ScoredCritique, reason
-from capo_bench.critic.summary import doubted, judged_steps, summarise
-from capo_bench.pages.critic import agreement_in_words, figures, first_error_table, tables
+from capo_bench.critic.choose import choose_critic
+from capo_bench.critic.embedded import ensure_embedded_folder
+from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, hash_measurement, measure
+from capo_bench.critic.prm import PrmParams, ScoredCritique, explain_abstention
+from capo_bench.critic.summary import lay_out_judged_steps, list_doubts, summarise
+from capo_bench.pages.critic import build_first_error_table, build_tables, describe_agreement, draw_figures
 from capo_bench.pages.critic import write_measurement as write
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
@@ -27,7 +27,7 @@ from capo_bench.study.errors import StudyErrors
 from evals.coins import COINS
 from evals.critics.data import Selection
 from evals.critics.labels import StepLabels
-from evals.critics.metrics import step_scores
+from evals.critics.metrics import score_steps
 from trainers.credit.critique import Critique
 from trainers.critics.base import Solution, Surroundings
 from trainers.prm.config import EmbeddedPrmConfig, PrmConfig
@@ -58,7 +58,7 @@ def middling(home) -> CriticMeasurement:
 def test_its_scores_are_those_that_training_has(home, middling):
     from trainers.prm.scorer import Scorer
 
-    folder = embedded_folder(middling.request.critic, home, print)
+    folder = ensure_embedded_folder(middling.request.critic, home, print)
     pairs = [(solution.problem.prompt, solution.steps) for solution in middling.solutions]
     scores = [each.scores for each in Scorer(PrmConfig(), str(folder)).score(pairs)]
     said = [row[0] for row in middling.asked.greedy]
@@ -67,7 +67,7 @@ def test_its_scores_are_those_that_training_has(home, middling):
 
     flags = [np.array([score < middling.request.critic.threshold for score in one.scores]) for one in said]
     (row,) = summarise(middling).votes
-    scores = step_scores(flags, [solution.labels for solution in middling.solutions])
+    scores = score_steps(flags, [solution.labels for solution in middling.solutions])
     assert (row["labelled_steps"], row["wrong_steps"]) == (scores.steps, scores.wrong)
     shares = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in ("precision", "recall", "false_alarm")]
     assert shares == [[*vars(share).values()] for share in (scores.precision, scores.recall, scores.false_alarm)]
@@ -90,10 +90,10 @@ def test_a_threshold_at_either_end_flags_nothing_or_all(home, threshold, recall)
 def test_doubt_is_of_the_labelled_steps_that_have_a_score():
     labels = [StepLabels(3, frozenset({1}), frozenset({0, 1}), "p"), StepLabels(1, frozenset(), frozenset({0}))]
     rows = [[ScoredCritique(frozenset(), scores=(0.75, 0.25, 0.5))], [ScoredCritique(frozenset(), scores=(1.0,))]]
-    doubts, wrong, groups = doubted(rows, judged_steps(rows, labels))
+    doubts, wrong, groups = list_doubts(rows, lay_out_judged_steps(rows, labels))
     assert (doubts.tolist(), wrong.tolist(), groups) == ([0.25, 0.75, 0.0], [False, True, False], ["p", "p", "#1"])
     silent = [[ScoredCritique(None, "error", "too_long")], [Critique(frozenset())]]
-    assert doubted(silent, judged_steps(silent, labels))[2] == []
+    assert list_doubts(silent, lay_out_judged_steps(silent, labels))[2] == []
 
 
 def test_area_and_calibration_by_hand(tmp_path):
@@ -114,18 +114,18 @@ def test_area_and_calibration_by_hand(tmp_path):
 def test_any_other_critic_has_no_area(tmp_path):
     summary = summarise(measured(oracle, "coins", tmp_path, terms=CritiqueTerms(1), limit=8))
     assert summary.area is None
-    assert agreement_in_words(summary).startswith("Agreement among critiques")
+    assert describe_agreement(summary).startswith("Agreement among critiques")
 
 
 def test_what_it_cannot_score_is_an_abstention_with_its_reason(home):
     params = PrmParams(embedded=SHORT)
-    critic = params.build(Surroundings(COINS, 0, embedded_folder(params, home, print)))
+    critic = params.build(Surroundings(COINS, 0, ensure_embedded_folder(params, home, print)))
     problem = COINS.problems("test", 1)[0]
     long = Solution(problem, ("1 + 1 = 2 " * 5000,))
     (good,), (bad,) = asyncio.run(critic.critique([Solution(problem, ("1 + 1 = 2",)), long], 1, greedy=True))
-    assert (good.wrong is None, len(good.scores), reason(good)) == (False, 1, None)
+    assert (good.wrong is None, len(good.scores), explain_abstention(good)) == (False, 1, None)
     assert good.usage.prompt_tokens > 0
-    assert (bad.wrong, bad.scores, reason(bad)) == (None, (), "too_long")
+    assert (bad.wrong, bad.scores, explain_abstention(bad)) == (None, (), "too_long")
 
 
 def test_reasons_are_counted_and_told(tmp_path):
@@ -152,7 +152,7 @@ def test_first_errors_as_processbench_scores_them(home, tmp_path):
     assert (row["subsets"]["math"].on_erroneous.value, row["subsets"]["math"].on_clean.value) == (0.5, 0)
     (row,) = summarise(asked(home, data, "processbench", threshold=0)).first_error
     assert (row["subsets"]["math"].on_erroneous.value, row["subsets"]["math"].on_clean.value) == (0, 1)
-    assert first_error_table([row]).headings[:2] == ("rule", "erroneous")
+    assert build_first_error_table([row]).headings[:2] == ("rule", "erroneous")
 
 
 def test_files_and_page(middling, tmp_path):
@@ -165,17 +165,17 @@ def test_files_and_page(middling, tmp_path):
     assert "scored once" in html
     assert "Calibration of 1 − score" in html
     assert "% of pairs of labelled steps" in html
-    assert [figure.name for figure in figures(summary)] == ["reliability"]
+    assert [figure.name for figure in draw_figures(summary)] == ["reliability"]
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     assert result["area"] == {"value": summary.area.value, "low": summary.area.low, "high": summary.area.high}
     assert result["cost"]["prompt_tokens"] == sum(row[0].usage.prompt_tokens for row in middling.asked.greedy) > 0
-    assert [row[0] for row in tables(summary)[0].rows] == [f"score below {middling.request.critic.threshold:g}"]
+    assert [row[0] for row in build_tables(summary)[0].rows] == [f"score below {middling.request.critic.threshold:g}"]
 
 
 def test_what_it_says_is_nowhere_called_a_critique(middling, tmp_path):
     summary = summarise(middling)
     folder = write(middling, summary, Home(tmp_path))
-    steps, calibration = tables(summary)
+    steps, calibration = build_tables(summary)
     assert steps.headings == ("rule", "precision", "recall", "F1", "false alarms")
     assert calibration.headings == ("labelled steps", "expected calibration error", "Brier score")
     shown = (folder / "report.html").read_text(encoding="utf-8").partition(">Provenance<")[0]
@@ -186,9 +186,9 @@ def test_the_id_is_of_model_and_threshold(home, middling, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"1")
     params = [PrmParams(), PrmParams(embedded=SHORT), PrmParams(threshold=0.4), PrmParams(batch_tokens=9)]
     params += [PrmParams(model=str(tmp_path)), PrmParams(model="a/b"), PrmParams(model="a/b", format="qwen")]
-    ids = [measurement_id(replace(middling.request, critic=each), middling.solutions) for each in params]
+    ids = [hash_measurement(replace(middling.request, critic=each), middling.solutions) for each in params]
     (tmp_path / "model.safetensors").write_bytes(b"2")
-    ids.append(measurement_id(replace(middling.request, critic=PrmParams(model=str(tmp_path))), middling.solutions))
+    ids.append(hash_measurement(replace(middling.request, critic=PrmParams(model=str(tmp_path))), middling.solutions))
     assert len(set(ids)) == len(ids)
     assert PrmParams(model="a/b", embedded=SHORT).identity() == PrmParams(model="a/b").identity()
 
@@ -210,7 +210,7 @@ def test_a_folder_without_such_a_model_is_told(tmp_path):
 )
 def test_settings_that_are_none_of_its_own_are_refused(setting, told):
     with pytest.raises(StudyErrors) as errors:
-        chosen_critic("prm", "quick", [setting])
+        choose_critic("prm", "quick", [setting])
     assert told in str(errors.value)
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capo_bench.critic.quality import Vote, ballots, call_wrong, quality, set_votes, share_charged
-from capo_bench.critic.summary import judged_steps
+from capo_bench.critic.quality import Vote, call_wrong, list_ballots, measure_quality, set_votes, share_charged
+from capo_bench.critic.summary import lay_out_judged_steps
 from evals.critics.labels import StepLabels
 from trainers.credit.critique import Critique
-from trainers.credit.votes import flags_of
+from trainers.credit.votes import build_flags
 
 
 def flagging(*steps: int) -> Critique:
@@ -29,7 +29,9 @@ CRITIQUES = [
 
 def rated(critiques, labels, votes, ks):
     """Return the rows of every vote at every k."""
-    return [quality(judged_steps(critiques, labels), "noisy", ballot) for ballot in ballots(votes, ks)]
+    return [
+        measure_quality(lay_out_judged_steps(critiques, labels), "noisy", ballot) for ballot in list_ballots(votes, ks)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,14 +61,14 @@ def test_a_solution_that_no_critique_answered_is_counted_and_not_scored():
 
 
 def test_a_critique_that_names_a_step_that_is_not_there_abstains():
-    union, both = ballots([Vote("union"), Vote("intersection")], [2])
-    assert np.isnan(share_charged(flags_of([[flagging(7)]], [3]), union)).all()
-    assert share_charged(flags_of([[flagging(7), flagging(2)]], [3]), both).tolist() == [0, 0, 1]
+    union, both = list_ballots([Vote("union"), Vote("intersection")], [2])
+    assert np.isnan(share_charged(build_flags([[flagging(7)]], [3]), union)).all()
+    assert share_charged(build_flags([[flagging(7), flagging(2)]], [3]), both).tolist() == [0, 0, 1]
 
 
 def test_what_a_vote_calls_wrong_is_told_solution_by_solution():
-    (union,) = ballots([Vote("union")], [2])
-    called = call_wrong(flags_of([[flagging(1), ABSTAINED], [ABSTAINED, ABSTAINED], [flagging()]], [3, 2, 1]), union)
+    (union,) = list_ballots([Vote("union")], [2])
+    called = call_wrong(build_flags([[flagging(1), ABSTAINED], [ABSTAINED, ABSTAINED], [flagging()]], [3, 2, 1]), union)
     assert [None if wrong is None else wrong.tolist() for wrong in called] == [[False, True, False], None, [False]]
 
 

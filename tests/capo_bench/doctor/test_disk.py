@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from capo_bench.doctor import disk
-from capo_bench.doctor.needs import needs_of
+from capo_bench.doctor.needs import collect_needs
 from capo_bench.study.load import load_plan
-from capo_bench.study.memory import adapter_parameters
+from capo_bench.study.memory import count_trained_parameters
 from trainers.backbones import BACKBONES
 
 POLICY, POLICY_SIZE = "Qwen/Qwen2.5-1.5B", 4 * 1543714304  # held in float32
@@ -32,11 +32,11 @@ def cache(tmp_path, monkeypatch):
 
 
 def needs(method="prm_min", *sets):
-    return needs_of(load_plan("main", "paper", sets, (ONE.format(method),)))
+    return collect_needs(load_plan("main", "paper", sets, (ONE.format(method),)))
 
 
 def sizes(found):
-    return {item.name: count for item, count in disk.downloads(found).items() if item.kind == "model"}
+    return {item.name: count for item, count in disk.list_downloads(found).items() if item.kind == "model"}
 
 
 def free(monkeypatch, count):
@@ -63,7 +63,7 @@ def test_models_are_counted_in_the_type_that_they_are_loaded_with():
 
 
 def test_the_embedded_ones_and_a_critic_that_is_served_are_not_downloaded():
-    assert disk.downloads(needs_of(load_plan("main", "quick"))) == {}
+    assert disk.list_downloads(collect_needs(load_plan("main", "quick"))) == {}
     assert sizes(needs("capo")) == {POLICY: POLICY_SIZE}
 
 
@@ -79,13 +79,13 @@ def test_what_is_in_the_cache_or_a_folder_is_not_downloaded(cache, tmp_path):
 def test_the_disk_has_to_hold_what_trials_leave_and_what_is_downloaded(tmp_path, monkeypatch):
     wanted = LEFT + POLICY_SIZE + PRM_SIZE + 5
     free(monkeypatch, wanted)
-    (fits,) = disk.disks(needs(), tmp_path / "not" / "yet", 5)
+    (fits,) = disk.check_disks(needs(), tmp_path / "not" / "yet", 5)
     assert (fits.what, fits.state) == ("disk", "ok")
     assert f"about {wanted / 2**30:.1f} GiB needed for 3 trials and downloads (" in fits.text
     assert f"{POLICY} {POLICY_SIZE / 2**30:.1f} GiB, {PRM} {PRM_SIZE / 2**30:.1f} GiB)" in fits.text
     assert fits.text.endswith(" datasets")
     free(monkeypatch, wanted - 1)
-    (full,) = disk.disks(needs(), tmp_path, 5)
+    (full,) = disk.check_disks(needs(), tmp_path, 5)
     assert full.state == "missing"
     assert "HF_HOME" in full.remedy
 
@@ -96,24 +96,24 @@ def test_a_trial_leaves_what_it_has_trained():
     lora = BACKBONES.load("qwen2.5-7b-lora")
     both = {**needs("grpo_rule").backbones, "qwen2.5-7b-lora": lora}
     found = replace(needs("grpo_rule"), trials=9, backbones=both, models={"qwen2.5-1.5b": 3, "qwen2.5-7b-lora": 3})
-    adapter = 4 * adapter_parameters(lora)
+    adapter = 4 * count_trained_parameters(lora)
     assert adapter < POLICY_SIZE / 10
-    assert disk.left_behind(found) == 9 * 16 * 2**20 + 3 * (POLICY_SIZE + adapter) + 2 * 3 * POLICY_SIZE
+    assert disk.estimate_written_bytes(found) == 9 * 16 * 2**20 + 3 * (POLICY_SIZE + adapter) + 2 * 3 * POLICY_SIZE
 
 
 def test_a_model_of_unknown_size_is_told_and_not_counted_as_nothing(tmp_path, monkeypatch):
     unsaid = needs("prm_min", "prm.model=org/prm", "prm.parameters=null")
     free(monkeypatch, LEFT + POLICY_SIZE)
-    (found,) = disk.disks(unsaid, tmp_path, 0)
+    (found,) = disk.check_disks(unsaid, tmp_path, 0)
     assert found.state == "unknown"
     assert "not counted, of unknown size: org/prm, " in found.text
     assert "prm.parameters" in found.remedy
     free(monkeypatch, LEFT + POLICY_SIZE - 1)
-    assert next(disk.disks(unsaid, tmp_path, 0)).state == "missing", "whatever the model is like"
+    assert next(disk.check_disks(unsaid, tmp_path, 0)).state == "missing", "whatever the model is like"
 
 
 def test_nothing_of_the_hub_is_no_word_about_it(tmp_path):
-    (found,) = disk.disks(needs_of(load_plan("voting", "quick")), tmp_path, 1)
+    (found,) = disk.check_disks(collect_needs(load_plan("voting", "quick")), tmp_path, 1)
     assert found.state == "ok"
     assert found.text.endswith(" trials")
 
@@ -125,15 +125,15 @@ SHARED_MEMORY = Path("/dev/shm")
 def test_a_cache_on_another_disk_has_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(SHARED_MEMORY / "not-yet"))
     free(monkeypatch, LEFT)
-    results, models = disk.disks(needs(), tmp_path, 0)
+    results, models = disk.check_disks(needs(), tmp_path, 0)
     assert (results.what, results.state, results.text.split(" for ")[1]) == ("disk", "ok", "3 trials")
     assert (models.what, models.state) == ("disk of the hub's cache", "ok")
     free(monkeypatch, POLICY_SIZE + PRM_SIZE - 1)
-    assert [one.state for one in disk.disks(needs(), tmp_path, 0)] == ["missing", "missing"]
+    assert [one.state for one in disk.check_disks(needs(), tmp_path, 0)] == ["missing", "missing"]
 
 
 def test_the_clock_of_the_disk_is_ours(tmp_path, monkeypatch):
-    assert disk.file_clock(tmp_path).state == "ok"
+    assert disk.check_file_clock(tmp_path).state == "ok"
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr("time.time", lambda: 0.0)
-    assert disk.file_clock(tmp_path).state == "warning"
+    assert disk.check_file_clock(tmp_path).state == "warning"

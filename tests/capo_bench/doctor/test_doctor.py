@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from capo_bench.cli import main
 from capo_bench.doctor import disk, machine, network
-from capo_bench.doctor.needs import HubItem, needs_of
-from capo_bench.doctor.packages import packages
+from capo_bench.doctor.needs import HubItem, collect_needs
+from capo_bench.doctor.packages import check_packages
 from capo_bench.study.load import load_plan
-from capo_bench.study.memory import trial_memory
+from capo_bench.study.memory import estimate_trial_memory
 from evals.tasks import SUITES
 from trainers.backbones import VllmRollouts
 from trainers.config import TrainConfig, TrialConfig
@@ -31,7 +31,7 @@ PAPER = TrainConfig(prompts_per_step=64, group_size=16, max_completion_tokens=10
 
 
 def needs(profile="paper", *sets):
-    return needs_of(load_plan("voting", profile, tuple(sets), ()))
+    return collect_needs(load_plan("voting", profile, tuple(sets), ()))
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def server(pages, date=None):
 
 def asked(url, **more):
     params = EndpointParams.model_validate({"name": "openai", "model": MODEL, "base_url": f"{url}/v1", **more})
-    return network.endpoint(params)
+    return network.check_endpoint(params)
 
 
 def listing(*names):
@@ -72,7 +72,7 @@ def listing(*names):
 
 
 def models(study, profile, *only, sets=()):
-    hub = needs_of(load_plan(study, profile, sets, only)).hub
+    hub = collect_needs(load_plan(study, profile, sets, only)).hub
     return [(item.name, item.revision) for item in hub if item.kind == "model"]
 
 
@@ -111,7 +111,7 @@ def test_what_a_plan_needs_is_gathered_once():
 def measured_on(**evaluation):
     plan = load_plan("voting", "quick", (), ())
     config = TrialConfig.model_validate({"evaluation": {"tasks": ["math500", "coins_test"], **evaluation}})
-    return needs_of(replace(plan, trials=(replace(plan.trials[0], config=config),)))
+    return collect_needs(replace(plan, trials=(replace(plan.trials[0], config=config),)))
 
 
 def test_tasks_of_the_hub_need_it_and_those_in_a_folder_do_not():
@@ -168,8 +168,8 @@ def test_a_clock_that_is_off_is_a_warning():
 def test_a_server_of_rollouts_is_asked_for_its_health():
     with server({"/health": (200, {})}) as (url, _):
         port = int(url.rpartition(":")[2])
-        assert network.rollout_server(VllmRollouts(mode="server", port=port)).state == "ok"
-    down = network.rollout_server(VllmRollouts(mode="server", port=port))
+        assert network.check_rollout_server(VllmRollouts(mode="server", port=port)).state == "ok"
+    down = network.check_rollout_server(VllmRollouts(mode="server", port=port))
     assert (down.state, down.text) == ("missing", "does not answer")
     assert "capo-bench plan" in down.remedy
 
@@ -189,30 +189,30 @@ INFO = {"id": "org/model", "sha": "a" * 40, "siblings": [], "tags": [], "private
 def test_the_hub_is_asked_for_the_revision(monkeypatch, answer, state, told):
     with server({f"/api/models/org/model/revision/{'a' * 40}": answer}) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url)
-        found = network.hub_item(HubItem("model", "org/model", "a" * 40))
+        found = network.check_hub_item(HubItem("model", "org/model", "a" * 40))
     assert (found.state, told in found.text) == (state, True)
 
 
 def test_a_hub_that_cannot_be_reached_has_a_way_out(monkeypatch):
     with server({}) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url)
-    found = network.hub_item(HubItem("model", "org/model", None))
+    found = network.check_hub_item(HubItem("model", "org/model", None))
     assert found.state == "missing"
     assert "mirror" in found.remedy
 
 
 def test_a_folder_needs_no_hub(tmp_path):
-    assert network.hub_item(HubItem("model", str(tmp_path), None)).state == "ok"
+    assert network.check_hub_item(HubItem("model", str(tmp_path), None)).state == "ok"
 
 
 def test_no_gpus_are_missing_and_too_few_are(monkeypatch):
-    (none,) = machine.gpus(needs())
+    (none,) = machine.check_gpus(needs())
     assert none.state == "missing"
     assert "none visible" in none.text
-    assert next(machine.gpus(needs("quick"))).state == "ok"
+    assert next(machine.check_gpus(needs("quick"))).state == "ok"
     gpu(monkeypatch, 1, 80)
     big = needs("paper", "backbone=qwen2.5-7b")
-    assert "8 needed, 1 visible (X1)" in next(machine.gpus(big)).text
+    assert "8 needed, 1 visible (X1)" in next(machine.check_gpus(big)).text
 
 
 SERVED = "critic={name: openai, model: org/critic, parameters: 8e9, serve: {gpus: 4, tensor_parallel_size: 4}}"
@@ -222,45 +222,45 @@ def test_a_served_critic_needs_its_gpus_its_model_and_vllm(monkeypatch):
     found = needs("paper", SERVED)
     assert (found.endpoints, [one.model for one in found.served]) == ((), ["org/critic"])
     assert ("org/critic", None) in [(item.name, item.revision) for item in found.hub]
-    assert disk.downloads(found)[HubItem("model", "org/critic", None)] == 16_000_000_000
-    assert "5 planned for (4 of them for critics that the run serves)" in list(machine.gpus(found))[-1].text
+    assert disk.list_downloads(found)[HubItem("model", "org/critic", None)] == 16_000_000_000
+    assert "5 planned for (4 of them for critics that the run serves)" in list(machine.check_gpus(found))[-1].text
     gpu(monkeypatch, 4, 80)
-    assert "5 needed (4 of them for critics that the run serves), 4 visible" in next(machine.gpus(found)).text
+    assert "5 needed (4 of them for critics that the run serves), 4 visible" in next(machine.check_gpus(found)).text
     gpu(monkeypatch, 5, 80)
-    assert next(machine.gpus(found)).state == "ok"
+    assert next(machine.check_gpus(found)).state == "ok"
     assert needs("quick", SERVED, "evaluation.backend=hf").extras == {"vllm": "critic.serve"}
 
 
 def test_more_gpus_for_a_critic_than_there_are_is_told_whatever_trains(monkeypatch):
     found = needs("quick", SERVED)
-    (none,) = machine.gpus(found)
+    (none,) = machine.check_gpus(found)
     assert (none.what, none.state) == ("GPUs for critics", "missing")
     assert "4 needed, 0 visible" in none.text
     gpu(monkeypatch, 4, 80)
-    assert next(machine.gpus(found)).state == "ok"
+    assert next(machine.check_gpus(found)).state == "ok"
 
 
 def test_a_critic_that_shares_the_gpus_of_trials_takes_its_share_of_their_memory():
     critic = {"name": "openai", "model": "org/critic", "serve": {"gpus": 0, "gpu_memory_utilization": 0.3}}
     config = TrialConfig(backbone="qwen2.5-1.5b", cold_start=None, train=PAPER, critic=critic)
-    alone = trial_memory(config.model_copy(update={"method": "grpo_rule"}))
-    assert trial_memory(config).peak == pytest.approx(alone.peak + 0.3 * alone.gpu)
+    alone = estimate_trial_memory(config.model_copy(update={"method": "grpo_rule"}))
+    assert estimate_trial_memory(config).peak == pytest.approx(alone.peak + 0.3 * alone.gpu)
 
 
 def test_gpus_that_are_too_small_are_told_with_what_a_step_takes(monkeypatch):
     gpu(monkeypatch, 1, 80)
-    assert next(machine.gpus(needs())).state == "ok"
+    assert next(machine.check_gpus(needs())).state == "ok"
     gpu(monkeypatch, 1, 24)
-    small = next(machine.gpus(needs()))
+    small = next(machine.check_gpus(needs()))
     assert small.state == "missing"
     assert "1 needed, 1 visible (X1) with 24.0 GiB free, and a step takes about" in small.text
     gpu(monkeypatch, 1, 24, total=80)  # a server holds the rest
-    held = next(machine.gpus(needs()))
+    held = next(machine.check_gpus(needs()))
     assert held.state == "missing"
     assert "with 24.0 GiB free of 80.0 GiB, and a step takes about" in held.text
     assert "nvidia-smi" in held.remedy
     gpu(monkeypatch, 1, 80, bf16=False)
-    assert "no bfloat16" in next(machine.gpus(needs())).text
+    assert "no bfloat16" in next(machine.check_gpus(needs())).text
 
 
 @pytest.fixture
@@ -272,16 +272,18 @@ def weights(tmp_path):
 
 def beside(folder):
     sets = (f"prm.model={folder}", "prm.dtype=float32", "prm.parameters=null")
-    return needs_of(load_plan("main", "paper", sets, ("*backbone=qwen2.5-1.5b",)))
+    return collect_needs(load_plan("main", "paper", sets, ("*backbone=qwen2.5-1.5b",)))
 
 
 def test_a_gpu_has_to_hold_what_is_beside_the_policy_whichever_trial_asks_it(monkeypatch, weights):
-    alone = trial_memory(TrialConfig(method="grpo_rule", backbone="qwen2.5-1.5b", cold_start=None, train=PAPER)).peak
+    alone = estimate_trial_memory(
+        TrialConfig(method="grpo_rule", backbone="qwen2.5-1.5b", cold_start=None, train=PAPER)
+    ).peak
     gpu(monkeypatch, 1, (alone + 4 * 2**20) / 2**30)
-    assert next(machine.gpus(beside(weights))).state == "ok"
+    assert next(machine.check_gpus(beside(weights))).state == "ok"
     gpu(monkeypatch, 1, (alone + 3 * 2**20) / 2**30)
-    assert next(machine.gpus(beside(weights))).state == "missing"
-    unknown = next(machine.gpus(beside("org/prm")))
+    assert next(machine.check_gpus(beside(weights))).state == "missing"
+    unknown = next(machine.check_gpus(beside("org/prm")))
     assert unknown.state == "unknown"
     assert unknown.text.endswith("and the PRM beside it")
     assert "download it" in unknown.remedy
@@ -309,22 +311,24 @@ def test_memory_is_compared_with_what_workers_take(monkeypatch):
 def test_each_process_loads_what_is_beside_the_policy(monkeypatch, weights):
     free = 2 * (machine.WORKER_BYTES + 4 * 2**20)
     leave_free(monkeypatch, free - 1)
-    without = needs_of(load_plan("main", "full", (), ("prm_sum",)))
-    besides = needs_of(load_plan("main", "full", (f"prm.model={weights}",), ("prm_sum",)))
+    without = collect_needs(load_plan("main", "full", (), ("prm_sum",)))
+    besides = collect_needs(load_plan("main", "full", (f"prm.model={weights}",), ("prm_sum",)))
     assert machine.host_memory(without, workers=2).state == "ok"
     assert machine.host_memory(besides, workers=2).state == "missing"
     leave_free(monkeypatch, free)
     assert machine.host_memory(besides, workers=2).state == "ok"
-    unknown = machine.host_memory(needs_of(load_plan("main", "full", ("prm.model=org/prm",), ("prm_sum",))), workers=2)
+    unknown = machine.host_memory(
+        collect_needs(load_plan("main", "full", ("prm.model=org/prm",), ("prm_sum",))), workers=2
+    )
     assert (unknown.state, unknown.text) == ("unknown", "4.0 GiB available, about 4.0 GiB needed without the PRM")
     assert "name its folder" in unknown.remedy
 
 
 def test_packages_are_held_to_what_the_project_requires(monkeypatch):
-    assert next(packages(needs("quick"))).state == "ok"
+    assert next(check_packages(needs("quick"))).state == "ok"
     listed = ["torch>=99", "no-such-package>=1", "numpy>=2; python_version < '3'", "click>=8"]
     monkeypatch.setattr("importlib.metadata.requires", lambda name: listed)
-    found = next(packages(needs("quick")))
+    found = next(check_packages(needs("quick")))
     assert found.state == "missing"
     assert "no-such-package is not installed" in found.text
     assert "where >=99 is required" in found.text

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tinymodel import save_model, tokenizer_of_coins
 
-from capo_bench.doctor.needs import HubItem, needs_of
+from capo_bench.doctor.needs import HubItem, collect_needs
 from capo_bench.doctor.packages import check_conventions
 from capo_bench.study.load import load_plan
 from trainers.backbones.tiny import END
@@ -22,7 +22,7 @@ def look_at(folder, template):
     save_model(folder, tokenizer=tokenizer)
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"capo_bench_template": "bare"', '"capo_bench_template": null'))
-    needs = needs_of(load_plan("voting", "quick", (), ()))
+    needs = collect_needs(load_plan("voting", "quick", (), ()))
     return check_conventions(replace(needs, hub=(HubItem("model", str(folder), None),)))
 
 
@@ -42,5 +42,5 @@ def test_a_model_that_lacks_an_end_is_told(tmp_path, template, state, text):
 
 
 def test_what_is_not_here_is_not_looked_at(tmp_path):
-    needs = needs_of(load_plan("voting", "quick", (), ()))
+    needs = collect_needs(load_plan("voting", "quick", (), ()))
     assert check_conventions(replace(needs, hub=(HubItem("model", str(tmp_path / "no"), None),))) == []

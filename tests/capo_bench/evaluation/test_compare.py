@@ -9,7 +9,7 @@ from evaluating import ANSWERS, folder_of, right, run, run_endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.analysis.compare import paired
+from capo_bench.analysis.compare import pair_results
 from capo_bench.cli import main
 from capo_bench.store.home import Home, write_json
 from evals.checksums import seal
@@ -23,7 +23,7 @@ def compare(*words, home):
 
 def test_pairs_by_hand():
     # Differences 1, 0, 0.5, 0.5: mean 0.5, variance 1/6, SE √(1/24) = 0.2041, t(3) = 3.1824.
-    found = paired({"a": 0, "b": 1, "c": 0.5, "d": 0, "e": 1}, {"a": 1, "b": 1, "c": 1, "d": 0.5, "f": 0})
+    found = pair_results({"a": 0, "b": 1, "c": 0.5, "d": 0, "e": 1}, {"a": 1, "b": 1, "c": 1, "d": 0.5, "f": 0})
     assert (found.value, found.n) == (0.5, 4)
     assert found.stderr == pytest.approx(0.204124)
     assert (found.low, found.high) == pytest.approx((0.5 - 3.18245 * 0.204124, 1), abs=1e-4)
@@ -31,7 +31,7 @@ def test_pairs_by_hand():
 
 def test_no_difference_on_few_problems_is_no_certainty():
     few, many = (
-        paired(dict.fromkeys(map(str, range(n)), 1.0), dict.fromkeys(map(str, range(n)), 1.0)) for n in (5, 500)
+        pair_results(dict.fromkeys(map(str, range(n)), 1.0), dict.fromkeys(map(str, range(n)), 1.0)) for n in (5, 500)
     )
     assert (few.value, few.stderr) == (0, 0)
     assert few.high == pytest.approx(1 - 0.025 ** (1 / 5))
@@ -39,13 +39,13 @@ def test_no_difference_on_few_problems_is_no_certainty():
 
 
 def test_one_problem_has_no_interval_and_none_no_difference():
-    assert paired({"a": 0.0}, {"a": 1.0}).low is None
-    assert paired({"a": 0.0}, {"b": 1.0}) is None
+    assert pair_results({"a": 0.0}, {"a": 1.0}).low is None
+    assert pair_results({"a": 0.0}, {"b": 1.0}) is None
 
 
 @given(SCORES, SCORES)
 def test_laws_of_pairs(left, right):
-    found, back = paired(left, right), paired(right, left)
+    found, back = pair_results(left, right), pair_results(right, left)
     if found is None:
         assert not set(left) & set(right)
         return
@@ -200,6 +200,6 @@ def test_a_result_without_its_samples_is_refused(two, tmp_path):
 
 def test_differences_that_are_equal_but_for_rounding_are_no_certainty():
     left = {str(n): n / 10 for n in range(5)}
-    found = paired(left, {name: value + 0.3 for name, value in left.items()})
+    found = pair_results(left, {name: value + 0.3 for name, value in left.items()})
     assert 0 < found.stderr < 1e-9
     assert found.high - found.value == pytest.approx(1 - 0.025 ** (1 / 5))

@@ -14,7 +14,7 @@ from evaluating import folder_of, results_of, right, rows_of, run, run_endpoint
 
 import capo_bench
 import evals.models.open
-from capo_bench.store.lock import study_lock
+from capo_bench.store.lock import hold_lock
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(capo_bench.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
 
@@ -178,7 +178,7 @@ def test_one_process_at_a_time(answering, tmp_path):
     server = answering(right)
     args = ("--task", "coins_test", "--limit", 4)
     folder = folder_of(run_endpoint(server, *args, home=tmp_path))
-    with study_lock(folder / "lock"):
+    with hold_lock(folder / "lock"):
         done = run_endpoint(server, *args, home=tmp_path)
     assert done.exit_code == 2
     assert f"{folder}: this evaluation is being run by process {os.getpid()}" in done.stderr

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from capo_bench.evaluation.models import find_model, fingerprint
+from capo_bench.evaluation.models import find_model, fingerprint_weights
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home, write_json
-from capo_bench.study.identity import cold_start_key, digest, identity_of, trial_id, with_seed
+from capo_bench.study.identity import add_seed, hash_cold_start, hash_plain, identify_trial, make_trial_id
 from capo_bench.study.plan import Trial
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
@@ -73,11 +73,11 @@ def test_another_word_stands_for_itself(word, home):
 
 def test_a_folder_is_known_by_its_content(policy, tmp_path):
     copied = shutil.copytree(policy, tmp_path / "elsewhere")
-    assert fingerprint(policy, None) == fingerprint(str(copied), None)
+    assert fingerprint_weights(policy, None) == fingerprint_weights(str(copied), None)
     weights = copied / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    assert fingerprint(policy, None) != fingerprint(str(copied), None)
-    assert fingerprint("org/name", "v1") == {"model": "org/name", "revision": "v1"}
+    assert fingerprint_weights(policy, None) != fingerprint_weights(str(copied), None)
+    assert fingerprint_weights("org/name", "v1") == {"model": "org/name", "revision": "v1"}
 
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json", "chat_template.jinja"])
@@ -85,7 +85,7 @@ def test_settings_and_chat_template_are_part_of_a_folder(name, policy, tmp_path)
     copied = shutil.copytree(policy, tmp_path / "elsewhere")
     path = copied / name
     path.write_text((path.read_text() if path.exists() else "") + "\n")
-    assert fingerprint(policy, None) != fingerprint(str(copied), None)
+    assert fingerprint_weights(policy, None) != fingerprint_weights(str(copied), None)
 
 
 def test_a_trial_whose_record_is_broken_is_refused(home):
@@ -98,12 +98,12 @@ def test_a_trial_whose_record_is_broken_is_refused(home):
 
 def test_a_record_as_the_runner_writes_it_names_its_cold_start(home):
     config = TrialConfig(method="sft")
-    parts = identity_of(config)
-    made = Trial(trial_id(digest(parts), 0), "cold_start", 0, config, with_seed(parts, 0))
+    parts = identify_trial(config)
+    made = Trial(make_trial_id(hash_plain(parts), 0), "cold_start", 0, config, add_seed(parts, 0))
     folder = home.trial(made.id)
     folder.path.mkdir(parents=True)
     write_json(folder.config, made.as_json())
     write_json(folder.provenance, {})
-    start = home.stage("cold_start", cold_start_key(config))
+    start = home.stage("cold_start", hash_cold_start(config))
     start.mkdir(parents=True)
     assert find_model(made.id, home).model == str(start)

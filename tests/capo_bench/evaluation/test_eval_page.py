@@ -8,7 +8,7 @@ import pytest
 from evaluating import ANSWERS, folder_of, rows_of, run_endpoint
 
 from capo_bench.evaluation.watch import describe_pace
-from capo_bench.pages.evaluation import KINDS, examples, length, share
+from capo_bench.pages.evaluation import KINDS, format_length, list_examples, share
 from evals.estimates import Estimate
 from evals.harness.progress import Progress
 
@@ -53,7 +53,7 @@ def test_hostile_text_is_text(mixed):
 
 
 def test_there_is_a_response_of_each_kind(mixed):
-    shown = examples(folder_of(mixed) / "tasks" / "coins_test")
+    shown = list_examples(folder_of(mixed) / "tasks" / "coins_test")
     kinds = [title.partition(": ")[0].removeprefix("coins_test, ") for title, _ in shown]
     assert kinds == [kind for kind in KINDS if kind in kinds]
     assert {"right", "wrong", "without an answer", "truncated"} <= set(kinds)
@@ -87,8 +87,8 @@ def test_shares_with_their_intervals(estimate, shown):
 
 
 def test_a_length_of_one_problem_has_no_interval():
-    assert length(Estimate(12.0, None, None, None, 1)) == "12.0 [–]"
-    assert length(Estimate(1234.5, 1.0, 1232.0, 1237.0, 9)) == "1,234.5 [1,232.0, 1,237.0]"
+    assert format_length(Estimate(12.0, None, None, None, 1)) == "12.0 [–]"
+    assert format_length(Estimate(1234.5, 1.0, 1232.0, 1237.0, 9)) == "1,234.5 [1,232.0, 1,237.0]"
 
 
 @pytest.mark.parametrize(

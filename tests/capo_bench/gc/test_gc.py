@@ -20,14 +20,14 @@ import capo_bench
 from capo_bench.cli import main
 from capo_bench.gc import free as freeing
 from capo_bench.gc.find import GcRequest, scan
-from capo_bench.gc.free import at_rest, free
+from capo_bench.gc.free import free, hold_at_rest
 from capo_bench.gc.removable import AWAY, Removable
-from capo_bench.run.state import study_status
+from capo_bench.run.state import read_study_status
 from capo_bench.store.errors import StudyLockedError
 from capo_bench.store.home import Home, read_json, write_json
 from capo_bench.store.ledger import Ledger
-from capo_bench.store.lock import study_lock, wait_for_lock
-from capo_bench.study.identity import digest, identity_of, training_key, trial_id, with_seed
+from capo_bench.store.lock import hold_lock, wait_for_lock
+from capo_bench.study.identity import add_seed, hash_plain, hash_training, identify_trial, make_trial_id
 from trainers.config import TrialConfig
 
 ROOT = Path(capo_bench.__file__).parents[1]
@@ -46,11 +46,11 @@ def config(**changes: Any) -> TrialConfig:
 def put(home: Home, seed: int = 0, *, done: bool = True, variant: str = "v", accuracy: float = 0.5, **more: Any) -> str:
     """A trial as it is left: weights of 1,000 bytes, samples of 100; returns its id, which is today's."""
     settings = config(**more)
-    parts = identity_of(settings)
-    trial = trial_id(digest(parts), seed)
+    parts = identify_trial(settings)
+    trial = make_trial_id(hash_plain(parts), seed)
     folder = home.trial(trial)
     told = {"id": trial, "variant": variant, "seed": seed, "config": settings.model_dump(mode="json")}
-    write_json(folder.config, {**told, "identity": with_seed(parts, seed)})
+    write_json(folder.config, {**told, "identity": add_seed(parts, seed)})
     write(folder.samples("coins_test"), 100)
     write(folder.steps, 10)
     if done:
@@ -76,7 +76,7 @@ def plan(home: Home, *trials: str, study: str = "demo", profile: str = "quick", 
 def record(home: Home, trial: str) -> dict[str, Any]:
     if home.trial(trial).config.exists():
         return {**read_json(home.trial(trial).config), "id": trial}
-    return {"id": trial, "variant": "v", "seed": 9, "identity": with_seed(identity_of(config()), 9)}
+    return {"id": trial, "variant": "v", "seed": 9, "identity": add_seed(identify_trial(config()), 9)}
 
 
 def found(home: Home, **wanted: Any) -> dict[str, str]:
@@ -185,7 +185,7 @@ def test_a_whole_trial_goes_when_it_is_named_and_is_then_pending(home: Home) -> 
     plan(home, trial, other)
     gc(home, "--trial", trial, "--yes")
     assert not home.trial(trial).path.exists()
-    counts = {state: count for state, count in study_status(home, "demo").counts().items() if count}
+    counts = {state: count for state, count in read_study_status(home, "demo").counts().items() if count}
     assert counts == {"done": 1, "pending": 1}
     assert "there is no such folder" in gc(home, "--trial", "abc", code=2)
     assert "there is no such folder" in gc(home, "--trial", "../studies", code=2)
@@ -215,7 +215,7 @@ def test_the_process_reward_model_of_a_trial_stays(home: Home) -> None:
 def share(home: Home, trial: str, *more: str) -> str:
     """Move a trial's training under its key, which others list too; returns the key."""
     record, folder = read_json(home.trial(trial).config), home.trial(trial)
-    key = training_key(record["identity"], record["seed"])
+    key = hash_training(record["identity"], record["seed"])
     home.stage("training", key).parent.mkdir(parents=True, exist_ok=True)
     folder.trained.rename(home.stage("training", key))
     for name in (trial, *more):
@@ -330,8 +330,8 @@ def test_digests_and_older_parts_of_logs_go(home: Home) -> None:
 @contextmanager
 def elsewhere(lock: Path) -> Iterator[None]:
     """Another process holds a lock file, as a run does."""
-    code = "import sys\nfrom pathlib import Path\nfrom capo_bench.store.lock import study_lock\n"
-    code += "with study_lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+    code = "import sys\nfrom pathlib import Path\nfrom capo_bench.store.lock import hold_lock\n"
+    code += "with hold_lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     command = [sys.executable, "-c", code, str(lock)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -363,10 +363,10 @@ def test_a_run_on_another_machine_is_known_by_its_fresh_news(home: Home) -> None
     folder = home.study("demo")
     write_json(folder.path / "lock", {"pid": 7, "host": "another", "since": "2026-01-01T00:00:00+00:00"})
     write_json(folder.now, {})
-    with at_rest(home) as running:
+    with hold_at_rest(home) as running:
         assert running == {"demo"}
         assert scan(home, GcRequest(), running).items() == []
-    with pytest.raises(StudyLockedError, match="process 7 on another"), at_rest(home, "demo"):
+    with pytest.raises(StudyLockedError, match="process 7 on another"), hold_at_rest(home, "demo"):
         pass
 
 
@@ -378,10 +378,10 @@ def test_a_trial_somebody_works_on_is_left_alone_and_no_study_starts_meanwhile(h
     with elsewhere(home.trial(trial).path / "lock"):
         assert found(home) == {}
         assert ["somebody is at work" in told for told in free(home, items)] == [True]
-    with at_rest(home):
-        with pytest.raises(StudyLockedError), study_lock(home.study("demo").path / "lock"):
+    with hold_at_rest(home):
+        with pytest.raises(StudyLockedError), hold_lock(home.study("demo").path / "lock"):
             pass
-        with pytest.raises(StudyLockedError, match="clean-up"), at_rest(home):
+        with pytest.raises(StudyLockedError, match="clean-up"), hold_at_rest(home):
             pass
 
 

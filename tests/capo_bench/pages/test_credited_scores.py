@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from viewing import ordinary, scored
 
-from capo_bench.analysis.rollouts import credited
-from capo_bench.pages.rollouts import shown
+from capo_bench.analysis.rollouts import credit_step
+from capo_bench.pages.rollouts import encode_rollout
 from trainers.config import TrialConfig
-from trainers.methods import credit_function
+from trainers.methods import find_credit_function
 from trainers.prm.scored import ScoredSolution
 from trainers.rollouts import Rollout, StoredStep
 
@@ -32,7 +32,7 @@ def row(tokens: tuple[int, ...], outcome: float | None, scores: tuple[float, ...
 
 
 def seen_of(config: TrialConfig, *rows: Rollout):
-    return credited(StoredStep(1, (rows,)), config)
+    return credit_step(StoredStep(1, (rows,)), config)
 
 
 # -- by hand
@@ -93,11 +93,11 @@ def test_an_answer_that_was_not_verified_leaves_the_steps_their_part():
 
 @pytest.fixture(scope="module")
 def step(seen) -> list:
-    return credited(StoredStep(1, (tuple(scored(ordinary(random.Random(1)))),)), seen.scored.config)
+    return credit_step(StoredStep(1, (tuple(scored(ordinary(random.Random(1)))),)), seen.scored.config)
 
 
 def test_steps_are_shaded_by_the_probability_that_they_are_wrong(step):
-    steps = shown(step[1])["steps"]
+    steps = encode_rollout(step[1])["steps"]
     assert [judged for _, _, _, judged, *_ in steps] == ["0.10", "0.50", "0.80", "0.98"]
     assert [level for _, _, level, *_ in steps] == [9, 5, 2, 0]
     assert [(blamed, mark) for *_, blamed, mark in steps] == [(1, "wrong"), (0, "right"), (0, "right"), (0, "right")]
@@ -105,7 +105,7 @@ def test_steps_are_shaded_by_the_probability_that_they_are_wrong(step):
 
 
 def test_a_rollout_without_scores_says_why(step):
-    one = shown(step[7])
+    one = encode_rollout(step[7])
     assert one["note"] == "Not scored: too long."
     assert one["steps"][0][2:5] == [0, "–", "–"]
 
@@ -113,10 +113,10 @@ def test_a_rollout_without_scores_says_why(step):
 def test_a_reason_that_came_in_a_file_steers_nothing(seen):
     rows = scored(ordinary(random.Random(1)))
     rows[7] = replace(rows[7], scored=ScoredSolution(None, "\u202e<b>bad"))  # type: ignore[arg-type]
-    *_, last = credited(StoredStep(1, (tuple(rows),)), seen.scored.config)
-    assert shown(last)["note"] == "Not scored: ⟨U+202E⟩<b>bad."
+    *_, last = credit_step(StoredStep(1, (tuple(rows),)), seen.scored.config)
+    assert encode_rollout(last)["note"] == "Not scored: ⟨U+202E⟩<b>bad."
 
 
 def test_a_method_without_credit_says_so():
     with pytest.raises(ValueError, match="method 'grpo_rule' gives no credit to steps; name its function"):
-        credit_function("grpo_rule")
+        find_credit_function("grpo_rule")

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capo_bench.inert import for_latex as escaped
-from capo_bench.pages.page import Page, Section, slug, write_page
-from capo_bench.pages.text import Table, latex
+from capo_bench.pages.page import Page, Section, make_slug, write_page
+from capo_bench.pages.text import Table, render_latex_table
 from capo_bench.study.plan import Variant
 from trainers.config import TrialConfig
 
@@ -21,7 +21,7 @@ TABLE = Table(
 
 
 def test_a_table_by_hand():
-    assert latex(TABLE).splitlines() == [
+    assert render_latex_table(TABLE).splitlines() == [
         r"\begin{table}",
         r"\centering",
         r"\caption{coins\_test/accuracy: accuracy (\%)}",
@@ -65,7 +65,7 @@ def test_each_table_is_a_csv_and_a_tex_and_old_ones_go(tmp_path):
 
 @pytest.mark.parametrize("title", ["", "???", "a: b", "X" * 200])
 def test_any_title_makes_a_file_name(title):
-    assert re.fullmatch(r"[a-z0-9-]{0,48}", slug(title))
+    assert re.fullmatch(r"[a-z0-9-]{0,48}", make_slug(title))
 
 
 def variant(name, **settings):

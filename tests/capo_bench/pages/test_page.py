@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from fakehome import STUDY, FakeHome
 
-from capo_bench.pages.page import Page, Section, html, text
+from capo_bench.pages.page import Page, Section, render_html, render_markdown
 from capo_bench.pages.report import Report, build_report
 from capo_bench.pages.text import Table
 
@@ -48,7 +48,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def shown(report: Report) -> str:
-    return html(report.page)
+    return render_html(report.page)
 
 
 def test_every_tag_is_closed(shown: str):
@@ -99,7 +99,7 @@ def test_the_page_holds_the_whole_story(shown: str, told: str):
 
 def test_missing_trials_are_named(fake: FakeHome):
     fake.finish(seeds=(0, 1))
-    told = Tags(html(build_report(fake.plan(), fake.home).page)).text
+    told = Tags(render_html(build_report(fake.plan(), fake.home).page)).text
     assert "Partly finished: 4 of 12 trials are missing." in told
     assert "majority, seed 2" in told
 
@@ -109,7 +109,7 @@ def test_hostile_names_and_questions_stay_text(fake: FakeHome):
     study = STUDY.replace("name: majority,", f'name: "{name}",').replace("Which vote", "<b onclick=x>Which</b> vote")
     home = FakeHome(fake.path, study=study)
     home.truths[name] = home.truths["majority"]
-    tags = Tags(html(build_report(home.finish().plan(), home.home).page))
+    tags = Tags(render_html(build_report(home.finish().plan(), home.home).page))
     assert tags.all("b") == []
     assert len(tags.all("script")) == 1
     assert not any(key.startswith("on") for _, attributes in tags.found for key in attributes)
@@ -121,16 +121,16 @@ def test_every_part_of_a_page_is_inert():
     table = Table(ATTACK, (ATTACK, "n"), ((ATTACK, ATTACK),))
     section = Section(ATTACK, [ATTACK], [table], notes=[ATTACK], folded=[(ATTACK, ATTACK)])
     page = Page(ATTACK, ATTACK, ATTACK, f"\x1b[31m{ATTACK}\u202e", table=table, sections=[section])
-    tags = Tags(html(page))
+    tags = Tags(render_html(page))
     assert len(tags.all("script")) == 1
     assert tags.all("img") == []
     assert "⟨U+001B⟩[31m" in tags.text
-    assert "\u202e" not in html(page)
-    assert "<script" not in text(page).replace("\\<", "")
+    assert "\u202e" not in render_html(page)
+    assert "<script" not in render_markdown(page).replace("\\<", "")
 
 
 def test_a_section_without_anything_is_left_out():
     page = Page("t", sections=[Section("empty", notes=["how to read nothing"]), Section("full", ["a line"])])
-    assert "empty" not in html(page)
-    assert "empty" not in text(page)
-    assert "## full\n\n- a line" in text(page)
+    assert "empty" not in render_html(page)
+    assert "empty" not in render_markdown(page)
+    assert "## full\n\n- a line" in render_markdown(page)

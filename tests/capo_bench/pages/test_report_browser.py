@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from opening import Opened
 
-from capo_bench.pages.page import html
+from capo_bench.pages.page import render_html
 from capo_bench.pages.report import Report
 
 
 @pytest.fixture(scope="module")
 def address(report: Report, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(html(report.page), encoding="utf-8")
+    path.write_text(render_html(report.page), encoding="utf-8")
     return path.as_uri()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from fakehome import STUDY, FakeHome, Truth
 
 from capo_bench.inert import for_markdown as escaped
-from capo_bench.pages.page import text
+from capo_bench.pages.page import render_markdown
 from capo_bench.pages.report import Report, build_report
 from capo_bench.store.home import read_json, write_json
 
@@ -19,12 +19,12 @@ EXPECTED = Path(__file__).parent / "expected" / "report.md"
 
 def test_the_report_reads_as_expected(report: Report):
     if os.environ.get("CAPO_BENCH_REFRESH"):
-        EXPECTED.write_text(text(report.page), encoding="utf-8")
-    assert text(report.page) == EXPECTED.read_text(encoding="utf-8")
+        EXPECTED.write_text(render_markdown(report.page), encoding="utf-8")
+    assert render_markdown(report.page) == EXPECTED.read_text(encoding="utf-8")
 
 
 def test_the_page_has_the_power_of_every_comparison(report: Report):
-    shown = text(report.page)
+    shown = render_markdown(report.page)
     assert "## Power" in shown
     assert all(escaped(cell) in shown for row in report.page.section("Power").tables[0].rows for cell in row)
 

@@ -11,8 +11,8 @@ from viewing import HOSTILE, SeenHome
 
 from capo_bench.analysis.rollouts import read_credited
 from capo_bench.pages.rollouts import write_rollouts
-from capo_bench.pages.text import signed
-from trainers.rollouts import stored_steps
+from capo_bench.pages.text import format_signed
+from trainers.rollouts import list_stored_steps
 
 
 def write(home: SeenHome, folder, *variants: str):
@@ -58,7 +58,7 @@ def test_it_opens_on_one_problem_before_and_after_training(opened, seen):
     page = opened("seen").page
     assert page.locator("#shown h2").inner_text() == "One problem before and after training"
     articles = page.locator("article")
-    steps = list(stored_steps(seen.home.trial(seen.trial.id).rollouts))
+    steps = list(list_stored_steps(seen.home.trial(seen.trial.id).rollouts))
     problems = [text.split(" · ")[0] for text in articles.locator("p.meta").all_inner_texts() if " · trial " in text]
     assert len(set(problems)) == 1 < len(problems)
     told = [each.get_attribute("data-rollout") for each in articles.all()]
@@ -83,10 +83,10 @@ def test_the_numbers_are_those_of_training(opened, seen):
             reward = f"{credited.rewards[number]:g}".replace("-", "−")
             wanted = f"votes {credited.votes[number]}/{credited.voters} · reward {reward} · advantage "
             line.focus()
-            assert one.told().endswith(wanted + signed(advantage, 4))
+            assert one.told().endswith(wanted + format_signed(advantage, 4))
             line.locator(".text > span").last.hover()
             assert one.told().startswith("token ")
-            assert one.told().endswith(wanted + signed(advantage, 4))
+            assert one.told().endswith(wanted + format_signed(advantage, 4))
 
 
 def test_keys_go_from_step_to_step_and_from_token_to_token(opened, seen):

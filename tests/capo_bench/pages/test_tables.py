@@ -12,14 +12,14 @@ from capo_bench.analysis.power import Power
 from capo_bench.inert import for_markdown as escaped
 from capo_bench.pages.critic_tables import share_lines
 from capo_bench.pages.report import Report
-from capo_bench.pages.tables import comma_separated, cost_table, first_table, metric_table, power_table
-from capo_bench.pages.text import Table, markdown
+from capo_bench.pages.tables import build_first_table, build_metric_table, cost_table, format_all_csv, power_table
+from capo_bench.pages.text import Table, render_markdown_table
 
 CAPO = row("capo", {ACCURACY: cell(0.673, 0.123, holm=0.0123), "coins_test/steps": cell(5.5)}, work=66, critic=900_000)
 
 
 def test_the_metric_table():
-    table = metric_table(summary(BASE, CAPO), ACCURACY)
+    table = build_metric_table(summary(BASE, CAPO), ACCURACY)
     assert table.title == "coins_test/accuracy: accuracy on coins_test (%), higher is better"
     assert table.headings == ("variant", "seeds × problems", "mean ± 95 %", "difference to grpo_rule", "Holm p")
     assert table.rows == (
@@ -29,7 +29,7 @@ def test_the_metric_table():
 
 
 def test_five_columns_stand_beside_the_answer():
-    table = first_table(summary(BASE, CAPO), ["grpo_rule", "capo"])
+    table = build_first_table(summary(BASE, CAPO), ["grpo_rule", "capo"])
     assert table.headings == ("variant", "accuracy (%)", "difference [95 %]", "Holm p", "cost (time)")
     assert table.rows == (
         ("grpo_rule (baseline)", "55.0 ± 3.0", "–", "–", "1.00×"),
@@ -39,23 +39,23 @@ def test_five_columns_stand_beside_the_answer():
 
 def test_changes_from_the_start_have_their_column_where_there_is_a_start():
     start = row("sft", {ACCURACY: cell(0.4)})
-    table = metric_table(summary(start, BASE, start="sft"), ACCURACY)
+    table = build_metric_table(summary(start, BASE, start="sft"), ACCURACY)
     assert table.headings[-1] == "change from sft"
     assert table.rows[0][0] == "sft (start)"
 
 
 def test_a_number_without_an_interval_is_not_shown():
     lone = row("lone", {ACCURACY: cell(0.7)})
-    known = metric_table(summary(BASE, lone), ACCURACY)
+    known = build_metric_table(summary(BASE, lone), ACCURACY)
     assert len(known.rows) == 2
     nan = float("nan")
     bare = row("bare", {ACCURACY: type(cell(0.7))(around(0.7, nan))})
-    assert len(metric_table(summary(BASE, bare), ACCURACY).rows) == 1
+    assert len(build_metric_table(summary(BASE, bare), ACCURACY).rows) == 1
 
 
 def test_a_difference_on_fewer_seeds_says_its_n():
     mixed = row("capo", {ACCURACY: type(cell(0.7))(around(0.7, 0.03), around(0.1, 0.03, seeds=2), 0.2)})
-    shown = metric_table(summary(BASE, mixed), ACCURACY).rows[1]
+    shown = build_metric_table(summary(BASE, mixed), ACCURACY).rows[1]
     assert shown[3] == "+10.0 [+7.0, +13.0] (n = 2 seeds × 256 problems)"
 
 
@@ -107,7 +107,7 @@ HOSTILE = "a|b\n<script>x</script> [red]*bold*[/red] \x1b[31m"
 
 
 def test_markdown_shows_a_hostile_name_as_it_stands():
-    text = markdown(Table("t", ("variant", "n"), ((HOSTILE, "1"),)))
+    text = render_markdown_table(Table("t", ("variant", "n"), ((HOSTILE, "1"),)))
     assert len(text.splitlines()) == 3
     assert "<script>" not in text.replace("\\<", "")
     assert text.count("|") - text.count("\\|") == 9
@@ -119,7 +119,7 @@ def test_escaping(text, shown):
 
 
 def test_the_csv_holds_every_number_in_full(report: Report):
-    lines = list(csv.DictReader(io.StringIO(comma_separated(report.summary))))
+    lines = list(csv.DictReader(io.StringIO(format_all_csv(report.summary))))
     assert {line["metric"] for line in lines} >= {
         "coins_test/accuracy",
         "coins_test/wrong_step_rate",

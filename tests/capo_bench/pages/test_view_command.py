@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from viewing import SeenHome
 
-from capo_bench.analysis.rollouts import most_telling, read_credited, thinned
+from capo_bench.analysis.rollouts import find_most_telling, read_credited, select_steps
 from capo_bench.cli import main
 from capo_bench.pages.rollouts import write_rollouts
 from capo_bench.store.home import TrialFolder
-from trainers.rollouts import read_step, stored_steps, write_step
+from trainers.rollouts import list_stored_steps, read_step, write_step
 
 
 def run(home: SeenHome, *arguments: object):
@@ -71,7 +71,7 @@ def test_it_opens_on_the_problem_met_furthest_apart_that_critiques_disagree_on_m
     run(seen, seen.file, "--out", out)
     steps = list(read_credited(seen.trial, seen.home.trial(seen.trial.id)))
     pairs = [
-        [most_telling([one for one in steps[part].rollouts if one.rollout.problem == problem]) for part in (0, 11)]
+        [find_most_telling([one for one in steps[part].rollouts if one.rollout.problem == problem]) for part in (0, 11)]
         for problem in ("coins/train/0/0", "coins/train/0/1")
     ]
     before, after = max(pairs, key=lambda pair: sum(one.split for one in pair))
@@ -82,27 +82,27 @@ def test_it_opens_on_the_problem_met_furthest_apart_that_critiques_disagree_on_m
 def test_where_no_problem_comes_twice_it_opens_on_the_most_split_rollouts_of_the_first_and_the_last_step(
     seen, tmp_path
 ):
-    kept, folder = stored_steps(seen.home.trial(seen.trial.id).rollouts), TrialFolder(tmp_path / "trial")
+    kept, folder = list_stored_steps(seen.home.trial(seen.trial.id).rollouts), TrialFolder(tmp_path / "trial")
     for step, files in kept.items():
         renamed = [replace(one, problem=f"{one.problem}/{step}") for one in read_step(step, files).rollouts]
         write_step(folder.rollouts, step, 0, renamed)
     out = write_rollouts("renamed", [(seen.trial, folder)], tmp_path / "renamed.html")
     steps = list(read_credited(seen.trial, folder))
-    wanted = [[part, most_telling(steps[part].rollouts).place - 1] for part in (0, 11)]
+    wanted = [[part, find_most_telling(steps[part].rollouts).place - 1] for part in (0, 11)]
     assert index_of(out)["opening"] == wanted
     assert index_of(out)["same"] is False
     # Of two against two nothing is here; one of three against two and one of two are as split: missed by most is first.
-    assert most_telling(steps[0].rollouts).split == max(one.split for one in steps[0].rollouts)
+    assert find_most_telling(steps[0].rollouts).split == max(one.split for one in steps[0].rollouts)
 
 
 def test_nothing_is_telling_without_two_verdicts(seen):
-    assert most_telling([]) is None
+    assert find_most_telling([]) is None
 
 
 def test_of_more_rollouts_every_nth_step_and_the_last_is_taken(seen, tmp_path):
     trials = [(seen.trial, seen.home.trial(seen.trial.id))]
-    assert thinned(trials, 96) == {seen.trial.id: list(range(1, 13))}
-    assert thinned(trials, 24) == {seen.trial.id: [1, 5, 9, 12]}
+    assert select_steps(trials, 96) == {seen.trial.id: list(range(1, 13))}
+    assert select_steps(trials, 24) == {seen.trial.id: [1, 5, 9, 12]}
     out = tmp_path / "few.html"
     run(seen, seen.trial.id, "--most", 24, "--out", out)
     assert "4 of 12 stored optimizer steps are on this page." in out.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capo_bench.inert import for_page
-from capo_bench.pages.text import clipped, plain_number, signed
+from capo_bench.pages.text import clip_text, format_plain, format_signed
 
 
 @pytest.mark.parametrize(
@@ -40,20 +40,20 @@ def test_any_text_can_be_written_and_steers_nothing(text):
 
 def test_a_long_text_keeps_its_beginning_and_its_end():
     text = "begin" + "x" * 1000 + "Wrong steps: [2]"
-    shown = clipped(text, 100)
+    shown = clip_text(text, 100)
     assert shown.startswith("begin")
     assert shown.endswith("Wrong steps: [2]")
     assert "… 921 characters left out …" in shown
     assert len(shown) < 150
-    assert clipped(text, len(text)) == text
+    assert clip_text(text, len(text)) == text
 
 
 @pytest.mark.parametrize(
     ("value", "shown"), [(0.8396, "+0.84"), (-1.0, "−1"), (0.0, "0"), (-0.001, "0"), (10.0, "+10"), (-0.5, "−0.5")]
 )
 def test_numbers_have_their_sign(value, shown):
-    assert signed(value) == shown
+    assert format_signed(value) == shown
 
 
 def test_a_reward_has_no_plus():
-    assert [plain_number(value) for value in (2.0, -1.0, 0.75)] == ["2", "−1", "0.75"]
+    assert [format_plain(value) for value in (2.0, -1.0, 0.75)] == ["2", "−1", "0.75"]

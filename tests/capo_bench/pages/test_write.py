@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fakehome import STUDY, FakeHome
 
-from capo_bench.pages.page import text
+from capo_bench.pages.page import render_markdown
 from capo_bench.pages.report import NothingToReportError, Report, build_report, write_report
 
 
@@ -63,7 +63,7 @@ def test_nothing_finished_is_said_and_nothing_is_written(fake: FakeHome):
 
 
 def test_the_markdown_holds_the_whole_story(report: Report):
-    shown = text(report.page)
+    shown = render_markdown(report.page)
     for told in (
         "# fake",
         "12 of 12 trials finished",

@@ -11,7 +11,7 @@ from typing import Any
 from capo_bench.store.home import Home, TrialFolder, write_json
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
-from capo_bench.verify.training import credit_numbers
+from capo_bench.verify.training import compute_credit_numbers
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
 from trainers.rollouts import Rollout, StoredStep, write_step
@@ -106,7 +106,7 @@ class StoredHome:
         rng = random.Random(f"{trial.variant}/{trial.seed}/{number}")
         rows = [random_rollout(rng, row // 4, trial.config.credit.critiques) for row in range(8)]
         write_step(folder.rollouts, number, 0, rows)
-        return {"step": number, **credit_numbers(trial.config, StoredStep(number, (tuple(rows),)))[0]}
+        return {"step": number, **compute_credit_numbers(trial.config, StoredStep(number, (tuple(rows),)))[0]}
 
 
 def random_rollout(rng: random.Random, group: int, critiques: int) -> Rollout:

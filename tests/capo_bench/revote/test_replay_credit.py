@@ -9,12 +9,12 @@ import pytest
 from stored import HAND, config
 
 from capo_bench.critic.quality import Ballot, Vote, share_charged
-from capo_bench.revote.batch import Stored, earned_in_training, reduce_to_answer, store_of
+from capo_bench.revote.batch import Stored, compute_earned, reduce_to_answer, store_of
 from trainers.credit.batch import Earned, Evidence, process_signal_only
 from trainers.credit.critique import Critique
 from trainers.credit.terms import Terms
 from trainers.credit.votes import VOTES
-from trainers.methods import credit_function
+from trainers.methods import find_credit_function
 from trainers.rollouts import Rollout
 
 
@@ -24,7 +24,7 @@ def voted(stored: Stored, rule: str, k: int = 2) -> list[float]:
 
 def earned(stored: Stored, rule: str, method: str = "capo", **terms: float) -> Earned:
     evidence = Evidence(shares=share_charged(stored.flags, Ballot(Vote(rule), 2)))
-    return credit_function(method)(stored.batch(2, evidence), Terms(**terms))
+    return find_credit_function(method)(stored.batch(2, evidence), Terms(**terms))
 
 
 def test_penalties_by_hand():
@@ -121,5 +121,5 @@ def test_an_answer_stands_in_the_place_of_a_step():
 @pytest.mark.parametrize("vote", ["intersection", "majority", "union", "average"])
 def test_the_settings_of_a_trial_say_what_it_earned(vote: str):
     assert np.array_equal(
-        earned_in_training(store_of(HAND), config(vote)).advantages, earned(store_of(HAND), vote).advantages
+        compute_earned(store_of(HAND), config(vote)).advantages, earned(store_of(HAND), vote).advantages
     )

@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 from stored import StoredHome, config
 
-from capo_bench.critic.quality import Ballot, Vote, ballots, plain_votes
+from capo_bench.critic.quality import Ballot, Vote, list_ballots, list_plain_votes
 from capo_bench.revote.setting import (
     VoteSetting,
     Weights,
     choose_ks,
+    find_trained_setting,
     parse_vote,
     parse_weights,
-    trained_setting,
 )
-from capo_bench.revote.study import RevoteRequest, critic_names, replay_study
-from capo_bench.study.keys import with_value
+from capo_bench.revote.study import RevoteRequest, name_critics, replay_study
+from capo_bench.study.keys import set_value
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 from trainers.credit.votes import VOTES
-from trainers.teaching import with_trial_seed
+from trainers.teaching import add_trial_seed
 
 
 @pytest.mark.parametrize(
@@ -31,17 +31,17 @@ def test_every_k_up_to_four_then_powers_of_two_and_what_was_stored(stored, ks):
 
 
 def test_every_registered_rule_but_the_one_that_needs_a_number():
-    assert [vote.rule for vote in plain_votes()] == [name for name in VOTES.names() if name != "at_least"]
+    assert [vote.rule for vote in list_plain_votes()] == [name for name in VOTES.names() if name != "at_least"]
 
 
 def test_a_ballot_for_every_rule_and_k_that_make_a_difference():
     votes = [Vote("greedy"), Vote("union"), Vote("at_least", 2)]
-    found = [(ballot.vote.label, ballot.k) for ballot in ballots(votes, [4, 1, 2, 2])]
+    found = [(ballot.vote.label, ballot.k) for ballot in list_ballots(votes, [4, 1, 2, 2])]
     assert found == [("greedy", 1), *(("union", k) for k in (1, 2, 4)), *(("at_least 2", k) for k in (2, 4))]
 
 
 def test_what_a_trial_was_trained_with():
-    trained = trained_setting(config("at_least", 3, at_least=2, w_whole=1.0, w_process=0.5).credit)
+    trained = find_trained_setting(config("at_least", 3, at_least=2, w_whole=1.0, w_process=0.5).credit)
     assert trained == VoteSetting(Ballot(Vote("at_least", 2), 3), Weights(1, 0.5))
 
 
@@ -53,26 +53,26 @@ def test_options_are_read():
 
 def test_critics_of_one_name_are_told_apart_by_the_settings_in_which_they_differ(done: StoredHome):
     plan = done.plan()
-    assert set(critic_names(plan.trials).values()) == {"noisy", "exact"}
+    assert set(name_critics(plan.trials).values()) == {"noisy", "exact"}
     trial, _ = done.trial("union")
     worse = trial.config.critic.model_copy(update={"miss": 0.5})
     other = type(trial)("other", "worse", 0, trial.config.model_copy(update={"critic": worse}), {})
-    assert list(critic_names([trial, other]).values()) == ["noisy (miss 0.3)", "noisy (miss 0.5)"]
+    assert list(name_critics([trial, other]).values()) == ["noisy (miss 0.3)", "noisy (miss 0.5)"]
 
 
 def test_a_critic_that_each_seed_has_for_itself_has_one_name_in_a_variant():
     study = {"cold_start": {"seed": "trial"}, "critic": {"name": "transformers", "embedded": {"seed": "trial"}}}
     config = TrialConfig.model_validate(study)
-    short = TrialConfig.model_validate(with_value(study, ["critic", "embedded", "steps"], 7))
+    short = TrialConfig.model_validate(set_value(study, ["critic", "embedded", "steps"], 7))
     trials = [
-        Trial(f"{variant}{seed}", variant, seed, with_trial_seed(settings, seed), {})
+        Trial(f"{variant}{seed}", variant, seed, add_trial_seed(settings, seed), {})
         for variant, settings in (("whole", config), ("short", short))
         for seed in (0, 1)
     ]
-    assert set(critic_names(trials[:2]).values()) == {"transformers"}
+    assert set(name_critics(trials[:2]).values()) == {"transformers"}
     steps = config.critic.embedded_critic.steps
     names = [f"transformers (embedded.steps {steps})"] * 2 + ["transformers (embedded.steps 7)"] * 2
-    assert list(critic_names(trials).values()) == names
+    assert list(name_critics(trials).values()) == names
 
 
 def test_progress_counts_every_step_of_every_trial(done: StoredHome):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from stored import HAND, config, random_rollout, rollout, says
 
-from capo_bench.critic.quality import Ballot, Vote, ballots, plain_votes
+from capo_bench.critic.quality import Ballot, Vote, list_ballots, list_plain_votes
 from capo_bench.revote import trial as trial_module
 from capo_bench.revote.setting import VoteSetting, Weights
 from capo_bench.revote.tally import Distance
@@ -32,7 +32,9 @@ def folder(tmp_path) -> TrialFolder:
 def replay(folder, vote="intersection", weights=(DEFAULT,), **options):
     """Return the sums of a trial, and what was replayed of it."""
     tallies = Tallies()
-    return tallies, replay_trial(folder, config(vote), ballots(plain_votes(), [1, 2]), weights, tallies, **options)
+    return tallies, replay_trial(
+        folder, config(vote), list_ballots(list_plain_votes(), [1, 2]), weights, tallies, **options
+    )
 
 
 def replayed(folder, vote="intersection", weights=(DEFAULT,)):

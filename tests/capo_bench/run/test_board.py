@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from capo_bench.inert import for_terminal
-from capo_bench.run.board import Board, Countdown, duration, lengths_of
+from capo_bench.run.board import Board, Countdown, format_duration, list_lengths
 from capo_bench.store.ledger import fold
 
 
@@ -82,7 +82,7 @@ def test_the_board_follows_a_trial(clock):
     [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (3540, "59 min"), (7500, "2 h 05 min"), (4e5, "5 days")],
 )
 def test_durations_in_words(seconds, words):
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def test_the_estimate_goes_by_what_trials_of_the_variant_took_before(clock):
@@ -251,7 +251,7 @@ def test_lengths_are_those_of_trials_that_this_study_has_finished():
         {"event": "trial_done", "trial": "b", "variant": "w", "seed": 0, "seconds": 3.0},
         {"event": "trial_failed", "trial": "c", "variant": "w", "seed": 1, "seconds": 1.0},
     ]
-    assert lengths_of(fold(ended)) == {"v": [10.0], "w": [3.0]}
+    assert list_lengths(fold(ended)) == {"v": [10.0], "w": [3.0]}
 
 
 @pytest.mark.parametrize(

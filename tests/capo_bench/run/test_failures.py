@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from standins import make_plan
 
 from capo_bench.run.executor import Attempt, Job
-from capo_bench.run.failures import advice, cause_of, halve, plan_retry
+from capo_bench.run.failures import advise, find_cause, halve, plan_retry
 from capo_bench.run.runner import RunOptions
 from capo_bench.store.home import Home
 from trainers.criticised import CriticFailingError
@@ -47,13 +47,13 @@ class APIConnectionError(Exception):
     ],
 )
 def test_causes(error, cause):
-    assert cause_of(error) == cause
+    assert find_cause(error) == cause
 
 
 def test_errors_that_blame_each_other_end():
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
-    assert cause_of(first) == "other"
+    assert find_cause(first) == "other"
 
 
 def job(tmp_path, number=1, micro_batch=None, **train):
@@ -69,12 +69,12 @@ def job(tmp_path, number=1, micro_batch=None, **train):
 
 def test_memory_names_the_setting_and_a_value_that_divides_the_rollouts(tmp_path):
     config = job(tmp_path, prompts_per_step=6, group_size=16).trial.config
-    told = advice("memory", "train", config)
+    told = advise("memory", "train", config)
     assert "train.micro_batch is 96 of 96 rollouts; set it to 48 or less" in told
-    assert "train.micro_batch is 48 of 96 rollouts; set it to 24" in advice("memory", "train", config, 48)
-    assert "evaluation.batch_size is" in advice("memory", "generate", config)
-    assert "free space" in advice("disk", "score", config)
-    assert not advice("other", "train", config)
+    assert "train.micro_batch is 48 of 96 rollouts; set it to 24" in advise("memory", "train", config, 48)
+    assert "evaluation.batch_size is" in advise("memory", "generate", config)
+    assert "free space" in advise("disk", "score", config)
+    assert not advise("other", "train", config)
 
 
 @given(rollouts=st.integers(1, 512), size=st.integers(1, 512))
@@ -107,7 +107,7 @@ def test_of_several_processes_each_has_its_share_of_the_rollouts(tmp_path, monke
     pending = job(tmp_path, prompts_per_step=3, group_size=4)
     config = pending.trial.config.model_copy(update={"backbone": "pair"})
     pending = replace(pending, trial=replace(pending.trial, config=config))
-    assert "train.micro_batch is 6 of 6 rollouts; set it to 3" in advice("memory", "train", config)
+    assert "train.micro_batch is 6 of 6 rollouts; set it to 3" in advise("memory", "train", config)
     found = plan_retry(pending, {"cause": "memory", "stage": "train"}, RunOptions())
     assert found[0].attempt.micro_batch == 3
 

@@ -20,7 +20,7 @@ from capo_bench.run.executor import Attempt
 from capo_bench.run.training import read_steps
 from capo_bench.store.home import Home
 from capo_bench.study import identity
-from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.study.identity import add_seed, hash_plain, identify_trial, make_trial_id
 from capo_bench.study.plan import Trial
 from trainers.backbones import OWN_FOLDER
 from trainers.config import TrialConfig
@@ -69,8 +69,8 @@ def sharding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_trial(backbone: str) -> Trial:
     config = TrialConfig.model_validate({**SMALL, "backbone": backbone})
-    parts = identity_of(config)
-    return Trial(trial_id(digest(parts), 0), "v", 0, config, with_seed(parts, 0))
+    parts = identify_trial(config)
+    return Trial(make_trial_id(hash_plain(parts), 0), "v", 0, config, add_seed(parts, 0))
 
 
 def run(trial: Trial, home: Home, steps: int | None = None) -> list[dict[str, Any]]:

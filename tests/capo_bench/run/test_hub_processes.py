@@ -19,7 +19,7 @@ from watched import LEFT
 from capo_bench.run.evaluation import ask
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study.load import load_plan
-from evals.fingerprint import adapter_fingerprint, weights_fingerprint
+from evals.fingerprint import fingerprint_adapter, fingerprint_weights
 from evals.harness.asking import complete
 from evals.harness.folder import read_task
 from trainers.backbones import BACKBONES, OWN_FOLDER
@@ -99,13 +99,13 @@ def test_two_trials_in_a_row_find_the_same_environment(ran: Path) -> None:
 
 
 def test_the_adapter_is_kept_measured_and_named(ran: Path) -> None:
-    base = weights_fingerprint(ran / "base")
+    base = fingerprint_weights(ran / "base")
     for trial in trials(ran):
         settings = json.loads((trial.model / "adapter_config.json").read_text())
         assert settings["base_model_name_or_path"] == str(ran / "base")
         fingerprints = read_json(trial.provenance)["fingerprints"]
         assert fingerprints["start_weights"] == base
-        assert fingerprints["final_weights"] == adapter_fingerprint(trial.model)
+        assert fingerprints["final_weights"] == fingerprint_adapter(trial.model)
         asked = read_json(trial.completions("coins_test") / "task.json")["identity"]["model"]
         assert (asked["weights"], asked["adapter"]) == (base, fingerprints["final_weights"])
         assert sum(path.stat().st_size for path in trial.model.glob("*.safetensors")) < 10**6

@@ -14,11 +14,19 @@ from typing import Any
 import pytest
 
 from capo_bench.store.home import Home, TrialFolder, write_json
-from capo_bench.store.keyed import answered_under, claimed, keep, trained_under
-from capo_bench.study.identity import digest, generation_key, identity_of, stage_keys, training_key, trial_id, with_seed
+from capo_bench.store.keyed import claim_stages, keep, take_answered, take_trained
+from capo_bench.study.identity import (
+    add_seed,
+    hash_generation,
+    hash_plain,
+    hash_stages,
+    hash_training,
+    identify_trial,
+    make_trial_id,
+)
 from capo_bench.study.plan import Trial
 from evals.benchmarks import Problem
-from evals.checksums import ChangedFileError, listed, seal
+from evals.checksums import ChangedFileError, read_listed, seal
 from evals.harness.folder import Asked, TaskRecord, format_json, write_task
 from trainers.config import TrialConfig
 
@@ -29,8 +37,8 @@ FILES = ("steps.jsonl", "rollouts/00001.0.jsonl.gz", "training.json", "model/mod
 def make_trial(seed: int = 0, **changes: Any) -> Trial:
     tree = {"critic": {"name": "noisy"}, "evaluation": {"tasks": ["coins_test"]}, **changes}
     config = TrialConfig.model_validate(tree)
-    parts = identity_of(config)
-    return Trial(trial_id(digest(parts), seed), "v", seed, config, with_seed(parts, seed))
+    parts = identify_trial(config)
+    return Trial(make_trial_id(hash_plain(parts), seed), "v", seed, config, add_seed(parts, seed))
 
 
 def trained(home: Home, trial: Trial, text: str = "theirs") -> TrialFolder:
@@ -55,11 +63,11 @@ def asked(home: Home, trial: Trial, **model: Any) -> TrialFolder:
 
 
 def train_key(trial: Trial) -> str:
-    return training_key(trial.identity, trial.seed)
+    return hash_training(trial.identity, trial.seed)
 
 
 def task_key(trial: Trial) -> str:
-    return generation_key(trial.identity, "coins_test", trial.seed)
+    return hash_generation(trial.identity, "coins_test", trial.seed)
 
 
 def keep_training(home: Home, trial: Trial) -> Path:
@@ -93,7 +101,7 @@ def second() -> Trial:
 def test_what_training_left_lies_under_its_key_and_is_listed(home: Home, first: Trial) -> None:
     stage, folder = keep_training(home, first), home.trial(first.id)
     assert content(stage).keys() == {*FILES, "SHA256SUMS"}
-    assert listed(stage).keys() == {*FILES}
+    assert read_listed(stage).keys() == {*FILES}
     assert folder.keys() == {"training": train_key(first)}
     assert folder.steps == stage / "steps.jsonl"
     assert not (folder.path / "training").exists()
@@ -103,13 +111,13 @@ def test_what_is_listed_already_is_listed_once(home: Home, first: Trial) -> None
     folder = trained(home, first)
     seal(folder.trained, ["steps.jsonl"])
     keep(home, folder, "training", train_key(first))
-    assert listed(home.stage("training", train_key(first))).keys() == {*FILES}
+    assert read_listed(home.stage("training", train_key(first))).keys() == {*FILES}
 
 
 def test_another_trial_of_the_same_training_has_it_by_its_key_alone(home: Home, first: Trial, second: Trial) -> None:
     stage, ours = keep_training(home, first), home.trial(second.id)
     shutil.rmtree(home.trial(first.id).path)  # whoever did it
-    assert trained_under(home, ours, train_key(second))
+    assert take_trained(home, ours, train_key(second))
     assert ours.model == stage / "model"
 
 
@@ -131,7 +139,7 @@ def test_another_training_has_another_key(first: Trial, changes: Any) -> None:
 
 
 def test_a_trial_may_list_the_keys_of_its_identity_alone(first: Trial) -> None:
-    assert stage_keys(first.identity, 0) == {"training": train_key(first), TASK: task_key(first)}
+    assert hash_stages(first.identity, 0) == {"training": train_key(first), TASK: task_key(first)}
 
 
 def test_what_was_begun_here_goes(home: Home, first: Trial, second: Trial) -> None:
@@ -139,7 +147,7 @@ def test_what_was_begun_here_goes(home: Home, first: Trial, second: Trial) -> No
     ours = asked(home, second, weights="of another model")
     write_json(ours.checkpoints / "resume.json", {"checkpoint": "checkpoint-1", "step": 1})
     (ours.evaluation / "coins_test").mkdir(parents=True)
-    assert trained_under(home, ours, train_key(second))
+    assert take_trained(home, ours, train_key(second))
     assert sorted(path.name for path in ours.path.iterdir()) == ["stages.json"]
 
 
@@ -150,17 +158,17 @@ def test_weights_that_were_freed_are_trained_anew_in_the_trial_s_own_folder(
     stage = keep_training(home, first)
     shutil.rmtree(stage / "model")
     before, ours = content(stage), home.trial(second.id)
-    assert not trained_under(home, ours, train_key(second))
+    assert not take_trained(home, ours, train_key(second))
     keep(home, trained(home, second, "ours"), "training", train_key(second))
     assert content(stage) == before
     assert ours.keys() == {}
     assert ours.steps.read_text() == "ours steps.jsonl"
-    assert listed(ours.trained).keys() == {*FILES}
+    assert read_listed(ours.trained).keys() == {*FILES}
 
 
 def test_a_listed_training_that_is_gone_is_owed(home: Home, first: Trial) -> None:
     shutil.rmtree(keep_training(home, first))
-    assert not trained_under(home, home.trial(first.id), train_key(first))
+    assert not take_trained(home, home.trial(first.id), train_key(first))
     assert home.trial(first.id).keys() == {}
 
 
@@ -168,7 +176,7 @@ def test_a_changed_byte_under_a_key_is_told(home: Home, first: Trial, second: Tr
     stage = keep_training(home, first)
     (stage / "steps.jsonl").write_text("another")
     with pytest.raises(ChangedFileError, match=r"its bytes differ from the checksum.*delete .*made again"):
-        trained_under(home, home.trial(second.id), train_key(second))
+        take_trained(home, home.trial(second.id), train_key(second))
     assert not home.trial(second.id).path.exists()
 
 
@@ -177,17 +185,17 @@ def test_a_changed_byte_under_a_key_is_told(home: Home, first: Trial, second: Tr
 
 def test_completions_are_shared_task_by_task(home: Home, first: Trial, second: Trial) -> None:
     stage, ours = keep_answers(home, first, weights="w"), home.trial(second.id)
-    assert answered_under(home, ours, TASK, task_key(second), lambda: "w")
+    assert take_answered(home, ours, TASK, task_key(second), lambda: "w")
     assert ours.completions("coins_test") == stage
     assert ours.completions("coins_longer") == ours.path / "completions" / "coins_longer"
-    longer = generation_key(second.identity, "coins_longer", 0)
-    assert not answered_under(home, ours, "completions/coins_longer", longer, lambda: "w")
+    longer = hash_generation(second.identity, "coins_longer", 0)
+    assert not take_answered(home, ours, "completions/coins_longer", longer, lambda: "w")
 
 
 def test_completions_that_were_begun_here_are_replaced(home: Home, first: Trial, second: Trial) -> None:
     keep_answers(home, first, weights="w")
     ours = asked(home, second, weights="w")
-    assert answered_under(home, ours, TASK, task_key(second), lambda: "w")
+    assert take_answered(home, ours, TASK, task_key(second), lambda: "w")
     assert not (ours.path / TASK).exists()
     assert first.id in (ours.completions("coins_test") / "generations.jsonl").read_text()
 
@@ -199,7 +207,7 @@ def test_completions_of_other_weights_are_not_taken(
     """The same training on an accelerator, done twice."""
     stage = keep_answers(home, first, weights="w")
     before, ours = content(stage), asked(home, second, weights=weights)
-    assert not answered_under(home, ours, TASK, task_key(second), lambda: weights)
+    assert not take_answered(home, ours, TASK, task_key(second), lambda: weights)
     keep(home, ours, TASK, task_key(second))
     assert content(stage) == before
     assert second.id in (ours.completions("coins_test") / "generations.jsonl").read_text()
@@ -207,14 +215,14 @@ def test_completions_of_other_weights_are_not_taken(
 
 def test_completions_of_a_model_from_a_hub_are_known_by_their_key(home: Home, first: Trial, second: Trial) -> None:
     keep_answers(home, first, model="org/model", revision="abc")
-    assert answered_under(home, home.trial(second.id), TASK, task_key(second), lambda: None)
+    assert take_answered(home, home.trial(second.id), TASK, task_key(second), lambda: None)
 
 
 def test_an_adapter_is_known_by_its_own_weights(home: Home, first: Trial, second: Trial) -> None:
     keep_answers(home, first, weights="of the base", adapter="a")
     ours = home.trial(second.id)
-    assert not answered_under(home, ours, TASK, task_key(second), lambda: "of the base")
-    assert answered_under(home, ours, TASK, task_key(second), lambda: "a")
+    assert not take_answered(home, ours, TASK, task_key(second), lambda: "of the base")
+    assert take_answered(home, ours, TASK, task_key(second), lambda: "a")
 
 
 # -- killed at any moment
@@ -243,7 +251,7 @@ def test_a_stage_that_is_kept_is_there_whole_or_not_at_all(home: Home, first: Tr
     while killed(lambda: keep(home, folder, "training", train_key(first)), moment):
         assert {name for name in content(stage) if name in FILES} in ({*FILES}, set())
         # A trial that goes on finds the training under its key, or its own, which it keeps.
-        if not trained_under(home, folder, train_key(first)):
+        if not take_trained(home, folder, train_key(first)):
             assert {*FILES} <= content(folder.trained).keys()
             keep(home, folder, "training", train_key(first))
         assert folder.keys() == {"training": train_key(first)}
@@ -257,8 +265,8 @@ def test_a_stage_that_is_kept_is_there_whole_or_not_at_all(home: Home, first: Tr
 def test_a_stage_that_is_taken_is_listed_or_not(home: Home, first: Trial, second: Trial) -> None:
     stage, ours, moment = keep_training(home, first), trained(home, second, "ours"), 0
     before = content(stage)
-    while killed(lambda: trained_under(home, ours, train_key(second)), moment):
-        assert trained_under(home, ours, train_key(second))
+    while killed(lambda: take_trained(home, ours, train_key(second)), moment):
+        assert take_trained(home, ours, train_key(second))
         assert ours.trained == stage
         shutil.rmtree(ours.path)
         trained(home, second, "ours")
@@ -282,11 +290,11 @@ def test_a_stage_is_held_by_one_at_a_time(home: Home, until: Any) -> None:
     waiting, order = threading.Event(), []
 
     def second() -> None:
-        with claimed(home, keys("b", "a"), never, waiting.set) as held:
+        with claim_stages(home, keys("b", "a"), never, waiting.set) as held:
             order.append(("second", held))
 
     other = threading.Thread(target=second)
-    with claimed(home, keys("a"), never, lambda: None) as held:
+    with claim_stages(home, keys("a"), never, lambda: None) as held:
         other.start()
         assert waiting.wait(20)
         order.append(("first", held))
@@ -296,16 +304,16 @@ def test_a_stage_is_held_by_one_at_a_time(home: Home, until: Any) -> None:
 
 def test_who_is_stopped_while_waiting_does_not_hold_it(home: Home) -> None:
     with (
-        claimed(home, keys("a"), never, lambda: None),
-        claimed(home, keys("b", "a"), lambda: True, lambda: None) as held,
+        claim_stages(home, keys("a"), never, lambda: None),
+        claim_stages(home, keys("b", "a"), lambda: True, lambda: None) as held,
     ):
         assert not held
-    with claimed(home, keys("a", "b"), never, lambda: None) as held:
+    with claim_stages(home, keys("a", "b"), never, lambda: None) as held:
         assert held
 
 
 def test_nothing_to_hold_is_held(home: Home) -> None:
-    with claimed(home, {}, never, lambda: None) as held:
+    with claim_stages(home, {}, never, lambda: None) as held:
         assert held
 
 
@@ -314,7 +322,7 @@ def test_two_that_want_the_same_stages_do_not_wait_for_each_other(home: Home) ->
 
     def want(names: list[str]) -> None:
         for _ in range(3):
-            with claimed(home, keys(*names), never, lambda: None) as held:
+            with claim_stages(home, keys(*names), never, lambda: None) as held:
                 assert held
         done.append(1)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from capo_bench.store.home import Home, read_json
-from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.study.identity import add_seed, hash_plain, identify_trial, make_trial_id
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 
@@ -69,8 +69,8 @@ def nursery():
 
 def make_trial(settings):
     config = TrialConfig.model_validate(settings)
-    parts = identity_of(config)
-    return Trial(trial_id(digest(parts), 0), "v", 0, config, with_seed(parts, 0))
+    parts = identify_trial(config)
+    return Trial(make_trial_id(hash_plain(parts), 0), "v", 0, config, add_seed(parts, 0))
 
 
 class Life:

@@ -17,13 +17,13 @@ import torch
 
 from capo_bench.run import stages
 from capo_bench.run.executor import Attempt
-from capo_bench.run.failures import cause_of
-from capo_bench.run.launch import RankError, _follow_events, launch, one_process, training_processes
+from capo_bench.run.failures import find_cause
+from capo_bench.run.launch import RankError, _follow_events, describe_one_process, describe_training_processes, launch
 from capo_bench.run.training import Training
 from capo_bench.run.work import Work
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study import identity
-from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.study.identity import add_seed, hash_plain, identify_trial, make_trial_id
 from capo_bench.study.plan import Trial
 from trainers.backbones import OWN_FOLDER
 from trainers.config import TrialConfig
@@ -71,8 +71,8 @@ def launched() -> list[psutil.Process]:
 
 def make_trial(seed: int = 0, **changes: Any) -> Trial:
     config = TrialConfig.model_validate({**SMALL, **changes})
-    parts = identity_of(config)
-    return Trial(trial_id(digest(parts), seed), "v", seed, config, with_seed(parts, seed))
+    parts = identify_trial(config)
+    return Trial(make_trial_id(hash_plain(parts), seed), "v", seed, config, add_seed(parts, seed))
 
 
 def run(trial: Trial, home: Home, stop: Any = lambda: False) -> tuple[bool, list[dict[str, Any]]]:
@@ -176,7 +176,7 @@ def launching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
     def start(how: str, count: int = 2, emit: Any = lambda event: None, stop: Any = lambda: False) -> bool:
         (tmp_path / f"quick_{how}.py").write_text(WORK.format(how=how))
         work = Work(f"quick_{how}:work", {"pids": str(tmp_path), "fails": count - 1})
-        processes = training_processes("pair") if count == 2 else one_process()
+        processes = describe_training_processes("pair") if count == 2 else describe_one_process()
         return launch(work, processes, tmp_path / "talk", emit, stop)
 
     return start
@@ -245,7 +245,7 @@ def test_a_process_that_fails_ends_all_and_its_error_is_told(
 ) -> None:
     with pytest.raises(RankError, match=name + told) as raised:
         launching(how, count)
-    assert cause_of(raised.value) == cause
+    assert find_cause(raised.value) == cause
     assert gone(pids(tmp_path))
 
 
@@ -266,7 +266,7 @@ def test_nothing_outlives_a_launcher_that_is_killed(launching: Launch, tmp_path:
     killer.start()
     with pytest.raises(RankError, match="the launcher of 2 processes was killed by SIGKILL") as raised:
         launching("wait")
-    assert cause_of(raised.value) == "lost"
+    assert find_cause(raised.value) == "lost"
     killer.join()
     assert gone(pids(tmp_path))
 

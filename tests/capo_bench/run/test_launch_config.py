@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from capo_bench.run.launch import accelerate_config, check_machine
+from capo_bench.run.launch import check_machine, write_accelerate_config
 from trainers.backbones import BackboneConfig
 
 HUB: dict[str, Any] = {"source": "hub", "model": "some/model", "precision": "bfloat16", "processes": 4}
@@ -27,7 +27,7 @@ def accelerated(config: BackboneConfig, folder: Path, monkeypatch: pytest.Monkey
     from accelerate.utils import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
     path = folder / "accelerate.yaml"
-    path.write_text(yaml.safe_dump(accelerate_config(config, cpu=False)))
+    path.write_text(yaml.safe_dump(write_accelerate_config(config, cpu=False)))
     args = launch_command_parser().parse_args(["--config_file", str(path), "--module", "some.module"])
     args, *_ = _validate_launch_command(args)
     if args.use_deepspeed:

@@ -9,10 +9,10 @@ import standins
 from standins import make_plan
 
 from capo_bench.run import limits
-from capo_bench.run.devices import visible_gpus
-from capo_bench.run.limits import DiskWatch, StageClock, check_disk, size
-from capo_bench.run.logs import rotate, rotating
-from capo_bench.run.runner import default_workers, gpus_of
+from capo_bench.run.devices import list_visible_gpus
+from capo_bench.run.limits import DiskWatch, StageClock, check_disk, format_size
+from capo_bench.run.logs import rotate, rotate_regularly
+from capo_bench.run.runner import choose_workers, count_gpus_of_trials
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import write_json
 
@@ -72,7 +72,7 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(home, monkeypatch):
 
 
 def test_sizes_in_words():
-    assert [size(n) for n in (1, 2048, 3 * 2**20, 1.5 * 2**30)] == ["1 bytes", "2 KiB", "3 MiB", "1.5 GiB"]
+    assert [format_size(n) for n in (1, 2048, 3 * 2**20, 1.5 * 2**30)] == ["1 bytes", "2 KiB", "3 MiB", "1.5 GiB"]
 
 
 def test_a_log_is_emptied_in_place_and_what_it_held_is_numbered(tmp_path):
@@ -97,7 +97,7 @@ def test_a_log_that_is_not_there_needs_no_rotation(tmp_path):
 
 def test_what_a_process_prints_without_end_stays_bounded(tmp_path):
     log, limit = tmp_path / "flood.log", 100_000
-    with rotating(log, limit), log.open("ab") as out:
+    with rotate_regularly(log, limit), log.open("ab") as out:
         code = "import os, time\nfor _ in range(15):\n os.write(1, b'x' * 99_999 + b'\\n')\n time.sleep(0.1)"
         subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
     kept = sum(path.stat().st_size for path in tmp_path.iterdir())
@@ -110,7 +110,7 @@ def test_what_a_process_prints_without_end_stays_bounded(tmp_path):
     ("listed", "seen"), [("0,2", ["0", "2"]), ("GPU-ab, GPU-cd", ["GPU-ab", "GPU-cd"]), ("", []), ("-1", [])]
 )
 def test_gpus_are_those_that_the_environment_lists(listed, seen):
-    assert visible_gpus({"CUDA_VISIBLE_DEVICES": listed}) == seen
+    assert list_visible_gpus({"CUDA_VISIBLE_DEVICES": listed}) == seen
 
 
 def test_gpus_are_those_that_the_driver_knows(tmp_path, monkeypatch):
@@ -120,11 +120,11 @@ def test_gpus_are_those_that_the_driver_knows(tmp_path, monkeypatch):
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert visible_gpus({}) == ["0", "1"]
+    assert list_visible_gpus({}) == ["0", "1"]
     tool.write_text("#!/bin/sh\nexit 9\n")
-    assert visible_gpus({}) == []
+    assert list_visible_gpus({}) == []
     monkeypatch.setenv("PATH", "/nowhere")
-    assert visible_gpus({}) == []
+    assert list_visible_gpus({}) == []
 
 
 def hub(plan, backbone="qwen2.5-1.5b"):
@@ -135,15 +135,15 @@ def hub(plan, backbone="qwen2.5-1.5b"):
 def test_a_trial_needs_what_its_backbone_says_and_a_machine_without_gpus_does_it_on_processors():
     plan = make_plan(["ok", "ok 2"])
     large = hub(plan)
-    need = gpus_of([large], None)[large.id]
+    need = count_gpus_of_trials([large], None)[large.id]
     assert need >= 1
-    assert gpus_of([plan.trials[1], large], [])[large.id] == 0
+    assert count_gpus_of_trials([plan.trials[1], large], [])[large.id] == 0
     many = [str(n) for n in range(2 * need)]
-    assert gpus_of([plan.trials[1], large], many) == {plan.trials[1].id: 0, large.id: need}
+    assert count_gpus_of_trials([plan.trials[1], large], many) == {plan.trials[1].id: 0, large.id: need}
     with pytest.raises(RunError, match=r"1 of them for critic\.serve"):
-        gpus_of([large], many[:need], served=1)
-    assert default_workers([large], 8, len(many)) == 2
-    assert default_workers([large], 8, 0) == 1
+        count_gpus_of_trials([large], many[:need], served=1)
+    assert choose_workers([large], 8, len(many)) == 2
+    assert choose_workers([large], 8, 0) == 1
     whole = hub(plan, "qwen2.5-7b")
-    assert gpus_of([whole], None)[whole.id] == 8
-    assert default_workers([whole, large], 2, 8) == 8  # eight small ones side by side, or the large one alone
+    assert count_gpus_of_trials([whole], None)[whole.id] == 8
+    assert choose_workers([whole, large], 2, 8) == 8  # eight small ones side by side, or the large one alone

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from capo_bench.run import progress as module
 from capo_bench.run.board import Board
-from capo_bench.run.progress import progress
+from capo_bench.run.progress import show_progress
 
 STARTED = {"event": "trial_started", "trial": "a", "variant": "critic=[noisy]", "seed": 3, "log": "runs/a.log"}
 STEP = {"event": "step", "trial": "a", "step": 3, "of": 50, "metrics": {"outcome": 0.5}}
@@ -18,7 +18,7 @@ def plain():
 
 
 def test_elsewhere_than_on_a_terminal_lines_are_plain_unwrapped_and_not_markup(plain):
-    with progress(plain, Board({"a": "v", "b": "v"}), "demo") as show:
+    with show_progress(plain, Board({"a": "v", "b": "v"}), "demo") as show:
         for event in (STARTED, STEP, FAILED):
             show(event)
     assert plain.file.getvalue().splitlines() == [
@@ -30,7 +30,7 @@ def test_elsewhere_than_on_a_terminal_lines_are_plain_unwrapped_and_not_markup(p
 
 def test_between_events_a_line_comes_now_and_then_with_every_running_trial(plain, monkeypatch):
     board = Board(to_do={STARTED["trial"]: "v", "other": "v"}, guesses={"v": 60.0})
-    with progress(plain, board, "demo") as show:
+    with show_progress(plain, board, "demo") as show:
         show(STARTED)
         show({**STEP, "event": "stage", "stage": "train"})
         show(STEP)
@@ -44,7 +44,7 @@ def test_between_events_a_line_comes_now_and_then_with_every_running_trial(plain
 
 def test_on_a_terminal_there_is_a_row_a_running_trial_and_failures_stay_above():
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
-    with progress(console, Board({"a": "v", "b": "v"}), "demo") as show:
+    with show_progress(console, Board({"a": "v", "b": "v"}), "demo") as show:
         show(STARTED)
         show(STEP)
         show({**STARTED, "trial": "b", "variant": "exact"})
@@ -55,7 +55,7 @@ def test_on_a_terminal_there_is_a_row_a_running_trial_and_failures_stay_above():
 
 
 def test_a_retry_is_told_with_its_reason_and_controls_are_escaped(plain):
-    with progress(plain, Board({"a": "v"}), "demo") as show:
+    with show_progress(plain, Board({"a": "v"}), "demo") as show:
         show(STARTED)
         show({**FAILED, "event": "trial_retried", "error": "Lost: \x1b[31m\x07", "cause": "lost", "delay": 5.0})
         show(STARTED)
@@ -69,7 +69,7 @@ def test_a_retry_is_told_with_its_reason_and_controls_are_escaped(plain):
 
 def test_a_stage_is_shown_with_its_task_and_a_later_try_as_such(plain, monkeypatch):
     monkeypatch.setattr(module, "PLAIN_SECONDS", 0.0)
-    with progress(plain, Board({"a": "v"}), "demo") as show:
+    with show_progress(plain, Board({"a": "v"}), "demo") as show:
         show(STARTED)
         show({**FAILED, "event": "trial_retried", "cause": "lost", "delay": 0})
         show(STARTED)

@@ -9,15 +9,15 @@ import standins
 from standins import make_plan
 
 from capo_bench.process.interrupt import Interrupts
-from capo_bench.run.devices import available_cores
+from capo_bench.run.devices import count_cores
 from capo_bench.run.executor import Job
 from capo_bench.run.pool import LocalExecutor
-from capo_bench.run.runner import Runner, RunOptions, default_workers, pending_trials
+from capo_bench.run.runner import Runner, RunOptions, choose_workers, list_pending_trials
 from capo_bench.store.errors import RunError, StudyLockedError
 from capo_bench.store.home import Home, read_json
 from capo_bench.store.ledger import Ledger
-from capo_bench.store.lock import study_lock
-from capo_bench.study.identity import cold_start_key
+from capo_bench.store.lock import hold_lock
+from capo_bench.study.identity import hash_cold_start
 
 
 def test_trials_are_recorded_and_a_second_run_touches_nothing(session, home):
@@ -39,16 +39,16 @@ def test_trials_are_recorded_and_a_second_run_touches_nothing(session, home):
 
 
 def test_every_variant_gets_its_first_seed_before_any_gets_its_second(home):
-    pending = pending_trials(make_plan(["a", "b"], seeds=(3, 1)).trials, home)
+    pending = list_pending_trials(make_plan(["a", "b"], seeds=(3, 1)).trials, home)
     assert [trial.id for trial in pending] == ["a-3", "b-3", "a-1", "b-1"]
 
 
 def test_embedded_backbones_take_every_core_and_one_from_a_hub_takes_the_machine():
     embedded = make_plan(["a", "b"]).trials
-    assert default_workers(embedded, 8) == 8
+    assert choose_workers(embedded, 8) == 8
     config = embedded[0].config.model_copy(update={"backbone": "qwen2.5-1.5b"})
     large = type(embedded[0])(**{**vars(embedded[0]), "config": config})
-    assert default_workers([*embedded, large], 8) == 1
+    assert choose_workers([*embedded, large], 8) == 1
 
 
 def test_a_trial_that_another_study_finished_is_not_run(session, home):
@@ -70,15 +70,15 @@ def test_a_worker_serves_many_trials_and_cores_are_shared_out(session, home):
     session.run(plan, workers=2)
     seen = [read_json(home.trial(trial.id).path / "env.json") for trial in plan.trials]
     assert len({item["pid"] for item in seen}) == 2
-    assert {item["threads"] for item in seen} == {str(max(1, available_cores() // 2))}
+    assert {item["threads"] for item in seen} == {str(max(1, count_cores() // 2))}
 
 
 def test_a_containers_limit_on_the_cores_counts(tmp_path):
     limit = tmp_path / "cpu.max"
     limit.write_text("150000 100000\n")
-    assert available_cores(limit) == 1
+    assert count_cores(limit) == 1
     limit.write_text("max 100000\n")
-    assert available_cores(limit) == len(os.sched_getaffinity(0))
+    assert count_cores(limit) == len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_shared_cold_start_is_made_once_before_the_trials(session, home):
     plan = make_plan(["ok", "ok 2", "ok 3"], seeds=(0, 1), cold=("ok", "ok 2"))
     assert session.run(plan, workers=2).exit_code == 0
     calls = (home.stage("cold_start", "counted") / "calls").read_text()
-    assert calls == f"ok-0 {max(1, available_cores() // 2)}\n"
+    assert calls == f"ok-0 {max(1, count_cores() // 2)}\n"
 
 
 def test_a_cold_start_that_fails_fails_the_trials_that_need_it_alone(session):
@@ -152,7 +152,7 @@ def test_a_cold_start_that_fails_fails_the_trials_that_need_it_alone(session):
 
 
 def test_a_second_runner_of_the_study_is_refused(session, home):
-    with study_lock(home.study("demo").path / "lock"), pytest.raises(StudyLockedError, match=str(os.getpid())):
+    with hold_lock(home.study("demo").path / "lock"), pytest.raises(StudyLockedError, match=str(os.getpid())):
         session.run(make_plan(["ok"]))
 
 
@@ -255,7 +255,7 @@ def test_fail_fast_holds_for_a_cold_start_too(session):
 
 def test_a_cold_start_that_is_there_costs_no_process(session, home):
     plan = make_plan(["ok"], cold=("ok",))
-    home.stage("cold_start", cold_start_key(plan.trials[0].config)).mkdir(parents=True)
+    home.stage("cold_start", hash_cold_start(plan.trials[0].config)).mkdir(parents=True)
     assert session.run(plan).exit_code == 0
     assert not (home.study("demo").path / "cold_start.log").exists()
 
@@ -263,7 +263,7 @@ def test_a_cold_start_that_is_there_costs_no_process(session, home):
 def test_no_more_workers_than_trials_are_started(session, home, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # a user's own number is heeded
     assert session.run(make_plan(["env"]), workers=8).exit_code == 0
-    assert read_json(home.trial("env-0").path / "env.json")["threads"] == str(available_cores())
+    assert read_json(home.trial("env-0").path / "env.json")["threads"] == str(count_cores())
 
 
 def test_a_task_that_cannot_be_imported_fails_its_trial_with_the_reason(session):

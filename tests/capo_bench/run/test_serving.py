@@ -17,10 +17,10 @@ from standins import SERVED, SHARED, make_plan, servers_started
 
 from capo_bench.run import serving
 from capo_bench.run.devices import share_out
-from capo_bench.run.serving import CriticServer, command
+from capo_bench.run.serving import CriticServer, build_command
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import read_json
-from capo_bench.study.served import served_critics
+from capo_bench.study.served import list_served_critics
 from trainers.critics.serve import URL
 
 TESTS = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def test_the_server_dies_with_a_runner_that_is_killed(runner_process, until, is_
 
 
 def test_a_port_that_is_kept_can_be_taken_by_the_server_alone(tmp_path):
-    (critic,) = served_critics(plan_of("asks").trials)
+    (critic,) = list_served_critics(plan_of("asks").trials)
     refused = pytest.raises(OSError, match="Address already in use")
     with CriticServer(critic, [], tmp_path / "log") as server, socket.socket() as other, refused:
         other.bind(("127.0.0.1", server.port))
@@ -165,7 +165,7 @@ def test_without_vllm_the_line_that_installs_it_is_told(session, monkeypatch):
 
 
 def of(plan):
-    return served_critics(plan.trials)[0]
+    return list_served_critics(plan.trials)[0]
 
 
 def test_gpus_are_shared_out_from_the_end_and_a_server_without_its_own_shares_the_first():
@@ -176,7 +176,7 @@ def test_gpus_are_shared_out_from_the_end_and_a_server_without_its_own_shares_th
 
 def test_the_command_says_what_the_settings_say():
     critic = of(plan_of("asks", gpus=8, tensor_parallel_size=4, revision="abc", quantization="fp8", max_num_seqs=64))
-    words = " ".join(command(critic, "/models/critic", 4321, on_gpus=True))
+    words = " ".join(build_command(critic, "/models/critic", 4321, on_gpus=True))
     for option in (
         "--model /models/critic --served-model-name org/critic --host 127.0.0.1 --port 4321",
         "--generation-config vllm", "--tensor-parallel-size 4", "--data-parallel-size 2", "--revision abc",
@@ -184,7 +184,7 @@ def test_the_command_says_what_the_settings_say():
     ):  # fmt: skip
         assert option in words
     assert "trust" not in words
-    on_processors = " ".join(command(critic, "m", 1, on_gpus=False))
+    on_processors = " ".join(build_command(critic, "m", 1, on_gpus=False))
     assert "--no-enable-chunked-prefill" in on_processors
     assert "parallel" not in on_processors
 
@@ -227,8 +227,8 @@ def test_one_command_teaches_a_critic_serves_it_and_trains_through_it(tmp_path):
 
 
 def test_a_server_for_one_command_is_started_again_when_it_dies(tmp_path, until, is_alive):
-    (critic,) = served_critics(plan_of("asks").trials)
-    with serving.serving(critic, None, tmp_path / "server.log"):
+    (critic,) = list_served_critics(plan_of("asks").trials)
+    with serving.serve_critic(critic, None, tmp_path / "server.log"):
         (first,) = servers_started()
         os.kill(first["pid"], signal.SIGKILL)
         until(lambda: len(servers_started()) == 2)

@@ -15,9 +15,9 @@ from capo_bench.run import stages
 from capo_bench.run.executor import Attempt
 from capo_bench.run.training import Training
 from capo_bench.store.home import Home, TrialFolder, read_json
-from capo_bench.store.keyed import claimed
+from capo_bench.store.keyed import claim_stages
 from capo_bench.study import identity
-from capo_bench.study.identity import digest, identity_of, training_key, trial_id, with_seed
+from capo_bench.study.identity import add_seed, hash_plain, hash_training, identify_trial, make_trial_id
 from capo_bench.study.plan import Trial
 from trainers import capo
 from trainers.backbones import BACKBONES
@@ -62,8 +62,8 @@ def local_backbone(tmp_path: Path, backbones: Path) -> Path:
 def make_trial(seed: int = 0, **changes: Any) -> Trial:
     asked = {name: changes.pop(name) for name in ("tasks", "segmenter") if name in changes}
     config = TrialConfig.model_validate({**SMALL, **changes, "evaluation": {**SMALL["evaluation"], **asked}})
-    parts = identity_of(config)
-    return Trial(trial_id(digest(parts), seed), "v", seed, config, with_seed(parts, seed))
+    parts = identify_trial(config)
+    return Trial(make_trial_id(hash_plain(parts), seed), "v", seed, config, add_seed(parts, seed))
 
 
 def run(trial: Trial, home: Home, stop: Any = lambda: False) -> tuple[bool, list[dict[str, Any]]]:
@@ -250,7 +250,7 @@ def test_a_stop_before_scoring_keeps_what_was_asked(tmp_path: Path) -> None:
 
 def test_who_waits_for_a_training_and_is_stopped_has_begun_nothing(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
-    with claimed(home, {"training": training_key(trial.identity, 0)}, lambda: False, lambda: None):
+    with claim_stages(home, {"training": hash_training(trial.identity, 0)}, lambda: False, lambda: None):
         done, events = run(trial, home, stop=lambda: True)
     assert (done, shown(events)) == (False, ["waiting"])
     assert {path.name for path in home.trial(trial.id).path.iterdir()} == {"config.json"}

@@ -14,9 +14,9 @@ from capo_bench.run import stages
 from capo_bench.run.executor import Attempt
 from capo_bench.store.home import Home, read_json
 from capo_bench.study import identity
-from capo_bench.study.identity import cold_start_key, digest, identity_of, trial_id, with_seed
+from capo_bench.study.identity import add_seed, hash_cold_start, hash_plain, identify_trial, make_trial_id
 from capo_bench.study.plan import Trial
-from evals.fingerprint import adapter_fingerprint, weights_fingerprint
+from evals.fingerprint import fingerprint_adapter, fingerprint_weights
 from trainers.backbones import BACKBONES, OWN_FOLDER
 from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.config import TrialConfig
@@ -67,8 +67,8 @@ def make_trial(folder: Path, **changes: Any) -> Trial:
         },
     }
     config = TrialConfig.model_validate({**settings, **changes})
-    parts = identity_of(config)
-    return Trial(trial_id(digest(parts), 0), "v", 0, config, with_seed(parts, 0))
+    parts = identify_trial(config)
+    return Trial(make_trial_id(hash_plain(parts), 0), "v", 0, config, add_seed(parts, 0))
 
 
 def run(trial: Trial, home: Home) -> list[dict[str, Any]]:
@@ -83,12 +83,12 @@ def test_reinforcement_starts_from_the_supervised_model_and_base_from_the_untouc
     trials = {method: make_trial(folder, method=method) for method in ("grpo_rule", "sft", "base")}
     events = {method: run(trial, home) for method, trial in trials.items()}
     (start,) = (home.path / "stages" / "cold_start").glob("[!.]*")
-    assert start.name == cold_start_key(trials["sft"].config)
+    assert start.name == hash_cold_start(trials["sft"].config)
     losses = [event["metrics"]["loss"] for event in events["grpo_rule"] if event["kind"] == "preparing"]
     assert len(losses) == 15
     assert losses[-1] < losses[0] - 1
     weights = {method: read_json(home.trial(trial.id).provenance)["fingerprints"] for method, trial in trials.items()}
-    supervised, untouched = weights_fingerprint(start), weights_fingerprint(folder / "repository")
+    supervised, untouched = fingerprint_weights(start), fingerprint_weights(folder / "repository")
     assert supervised != untouched
     assert [weights[method]["start_weights"] for method in trials] == [supervised, supervised, untouched]
     assert weights["grpo_rule"]["final_weights"] is not None
@@ -119,11 +119,11 @@ def test_adapters_learn_from_demonstrations_and_then_by_reinforcement(folder: Pa
     assert cost["parameters"] == sum(weight.numel() for weight in whole.values())
     assert cost["train_flops"] == 6 * cost["parameters"] * cost["tokens"]
     weights = read_json(home.trial(trial.id).provenance)["fingerprints"]
-    assert (weights["start_weights"], weights["final_weights"]) == tuple(map(adapter_fingerprint, (start, trained)))
+    assert (weights["start_weights"], weights["final_weights"]) == tuple(map(fingerprint_adapter, (start, trained)))
 
 
 def test_rows_are_a_trials_by_their_content_and_not_by_their_place(folder: Path) -> None:
-    before, key = make_trial(folder), cold_start_key(make_trial(folder).config)
+    before, key = make_trial(folder), hash_cold_start(make_trial(folder).config)
     for name in ("train.jsonl", "test.jsonl", "sft.jsonl"):
         (folder / "elsewhere").mkdir(exist_ok=True)
         (folder / "elsewhere" / name).write_text((folder / name).read_text())
@@ -135,8 +135,8 @@ def test_rows_are_a_trials_by_their_content_and_not_by_their_place(folder: Path)
         ("sft.jsonl", {"question": "What is 9 + 1?", "solution": "\\boxed{10}"}),
     ):
         last = make_trial(folder)
-        assert cold_start_key(last.config) == key
+        assert hash_cold_start(last.config) == key
         with (folder / name).open("a") as file:
             file.write(json.dumps(more) + "\n")
         assert make_trial(folder).id != last.id
-    assert cold_start_key(make_trial(folder).config) != key
+    assert hash_cold_start(make_trial(folder).config) != key

@@ -14,7 +14,7 @@ from capo_bench.run.executor import Attempt
 from capo_bench.run.shared_models import ensure_cold_start
 from capo_bench.run.training import Training, read_steps, settle, train, train_part
 from capo_bench.store.home import Home, TrialFolder, read_json
-from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.study.identity import add_seed, hash_plain, identify_trial, make_trial_id
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 
@@ -40,8 +40,8 @@ def one_thread() -> None:
 
 def make_trial(seed: int, **changes: Any) -> Trial:
     config = TrialConfig.model_validate({**SMALL, **changes})
-    parts = identity_of(config)
-    return Trial(trial_id(digest(parts), seed), "v", seed, config, with_seed(parts, seed))
+    parts = identify_trial(config)
+    return Trial(make_trial_id(hash_plain(parts), seed), "v", seed, config, add_seed(parts, seed))
 
 
 class Killed(BaseException):

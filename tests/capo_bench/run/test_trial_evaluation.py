@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from capo_bench.run.evaluation import _apply_settings, _make_spec, generate, pending_tasks, score
+from capo_bench.run.evaluation import _apply_settings, _make_spec, generate, list_pending_tasks, score
 from capo_bench.store.home import TrialFolder
 from evals.checksums import ChangedFileError, unlist
 from evals.config import EvaluationConfig
-from evals.harness.folder import GENERATIONS, keep_latest, read_seconds, read_task, whole_batches
+from evals.harness.folder import GENERATIONS, keep_latest, read_seconds, read_task, read_whole_batches
 from evals.harness.results import read_result
 from evals.harness.shares import join, split
 from evals.harness.tasks import EvalTask
@@ -44,7 +44,7 @@ def run(config: TrialConfig, model: str, out: Path, seed: int = 0, stop: Any = l
     events: list[dict[str, Any]] = []
     folder = TrialFolder(out)
     # As a trial does: where every completion is there, nothing is loaded.
-    pending = pending_tasks(config.evaluation, folder)
+    pending = list_pending_tasks(config.evaluation, folder)
     done = not pending or generate(config, seed, model, out / "completions", events.append, stop, tasks=pending)
     done = done and score(config.evaluation, folder, events.append, stop)
     results = {task: read_result(folder.evaluation / task).metrics for task in config.evaluation.tasks} if done else {}
@@ -115,15 +115,15 @@ def test_the_backbone_says_how_a_model_is_opened() -> None:
 
 def test_what_is_owed_is_what_lacks_completions(model: str, tmp_path: Path) -> None:
     settings = trial().evaluation
-    assert pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
+    assert list_pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
     run(trial(tasks=["coins_longer"]), model, tmp_path)
-    assert pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test"]
+    assert list_pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test"]
     lines = tmp_path / "completions" / "coins_longer" / "generations.jsonl"
     lines.write_bytes(lines.read_bytes()[:-5])
     with pytest.raises(ChangedFileError, match=r"generations\.jsonl: its bytes differ from the checksum"):
-        pending_tasks(settings, TrialFolder(tmp_path))
+        list_pending_tasks(settings, TrialFolder(tmp_path))
     unlist(lines.parent, [lines.name])  # as long as a task is asked, nothing is listed
-    assert pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
+    assert list_pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
 
 
 def test_no_data_is_read_where_nothing_is_owed(model: str, tmp_path: Path) -> None:
@@ -214,13 +214,13 @@ def test_shares_of_an_evaluation_become_what_one_process_writes(model: str, tmp_
         assert generate(config, 0, model, parts, lambda _: None, lambda: False, share=share)
     join(parts, list(config.evaluation.tasks), shares)
     for task in config.evaluation.tasks:
-        one, joined = (keep_latest(whole_batches(out / task / GENERATIONS)[0]) for out in (whole, parts))
+        one, joined = (keep_latest(read_whole_batches(out / task / GENERATIONS)[0]) for out in (whole, parts))
         assert {key: line["completion"] for key, line in joined.items()} == {
             key: line["completion"] for key, line in one.items()
         }
         assert read_task(parts / task).asked == read_task(whole / task).asked
         assert read_seconds(parts / task)[1] > 0
-    assert not pending_tasks(config.evaluation, TrialFolder(tmp_path))
+    assert not list_pending_tasks(config.evaluation, TrialFolder(tmp_path))
     assert sorted(path.name for path in parts.iterdir()) == sorted(config.evaluation.tasks)
 
 

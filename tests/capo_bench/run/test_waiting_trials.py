@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from capo_bench.run.waiting_trials import WaitingTrials
 from capo_bench.store.home import Home
-from capo_bench.study.identity import shared_models
+from capo_bench.study.identity import list_shared_models
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 
@@ -35,7 +35,7 @@ def test_a_trial_that_needs_a_critic_waits_for_it_and_its_cold_start(tmp_path):
 
 def test_what_the_results_folder_has_is_not_waited_for(tmp_path):
     (trial,) = trials_of([0])
-    (start,) = shared_models(trial.config)
+    (start,) = list_shared_models(trial.config)
     Home(tmp_path).stage(start.kind, start.key).mkdir(parents=True)
     waiting = WaitingTrials([trial], Home(tmp_path))
     assert (dict(waiting.missing), waiting.ready()) == ({}, [trial])
@@ -54,5 +54,5 @@ def test_every_trial_begins_once_or_is_lost_once_and_never_before_its_models(tmp
             waiting.made(model)
             made.add(model)
             begun += waiting.ready()
-    assert all(set(shared_models(trial.config)) <= made for trial in begun)
+    assert all(set(list_shared_models(trial.config)) <= made for trial in begun)
     assert sorted(trial.id for trial in [*begun, *lost]) == sorted(trial.id for trial in trials)

@@ -11,16 +11,16 @@ import pytest
 from standins import make_plan
 
 from capo_bench.run import wire
-from capo_bench.run.worker import output_to, summary
+from capo_bench.run.worker import redirect_output, summarize_error
 
 ROOT = str(Path(__file__).parents[3])
 
 
 def test_the_summary_of_an_error_is_one_line_without_secrets(monkeypatch):
     monkeypatch.setenv("HUB_TOKEN", "hf_123456789")
-    assert summary(ValueError("bad hf_123456789\nmore")) == "ValueError: bad ***HUB_TOKEN***"
-    assert summary(KeyError()) == "KeyError"
-    assert len(summary(ValueError("x" * 1000))) == 300
+    assert summarize_error(ValueError("bad hf_123456789\nmore")) == "ValueError: bad ***HUB_TOKEN***"
+    assert summarize_error(KeyError()) == "KeyError"
+    assert len(summarize_error(ValueError("x" * 1000))) == 300
 
 
 def test_numbers_of_any_library_travel_as_numbers_and_other_things_are_refused():
@@ -41,7 +41,7 @@ def test_a_trial_survives_the_way_to_a_worker():
 
 
 def test_output_of_any_kind_goes_to_the_log_and_comes_back_after(tmp_path, capfd):
-    with output_to(tmp_path / "new" / "log"):
+    with redirect_output(tmp_path / "new" / "log"):
         os.write(1, b"descriptor\n")
         os.write(2, b"errors\n")
     os.write(1, b"after\n")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from capo_bench.store.walk import shared_keys
+from capo_bench.store.walk import find_shared_keys
 
 
 def test_the_keys_of_shared_models_are_those_of_the_identity() -> None:
     training = {"cold_start": {"key": "a"}, "critic": {"name": "transformers", "embedded": "b"}, "method": "capo"}
-    assert shared_keys({"training": training}) == {"cold_start": "a", "critic": "b"}
+    assert find_shared_keys({"training": training}) == {"cold_start": "a", "critic": "b"}
     training = {"cold_start": None, "prm": {"embedded": "c"}, "critic": {"name": "exact"}}
-    assert shared_keys({"training": training}) == {"prm": "c"}
+    assert find_shared_keys({"training": training}) == {"prm": "c"}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from capo_bench.study.beside import Beside, models_beside, parameters
+from capo_bench.study.beside import Beside, count_model_parameters, list_models_beside
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 
@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 def beside(**settings):
     config = {"backbone": "qwen2.5-1.5b", "benchmark": "math", "cold_start": None, **settings}
-    return models_beside(TrialConfig.model_validate(config))
+    return list_models_beside(TrialConfig.model_validate(config))
 
 
 def test_a_process_reward_model_in_a_folder_is_counted(folder):
@@ -50,7 +50,9 @@ def test_a_critic_that_is_the_policy_is_another_copy_of_it():
 def test_the_embedded_ones_are_not_told_of():
     local = {"name": "transformers"}
     assert beside(critic=local) == beside(method="prm_sum") == []
-    assert models_beside(TrialConfig.model_validate({"critic": {**local, "model": "policy"}})) == []  # a tiny policy
+    assert (
+        list_models_beside(TrialConfig.model_validate({"critic": {**local, "model": "policy"}})) == []
+    )  # a tiny policy
 
 
 def test_an_engine_takes_its_share_of_the_gpu_and_weights_take_what_they_are(folder):
@@ -92,7 +94,7 @@ def test_what_the_hubs_cache_holds_is_counted_once_all_of_it_is_there(tmp_path, 
     weights = dict(zip("ac", (shard.name for shard in shards), strict=True))
     (kept / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
     for shard in shards:
-        assert parameters("org/prm", "abc") is None
+        assert count_model_parameters("org/prm", "abc") is None
         (kept / shard.name).write_bytes(shard.read_bytes())
-    assert parameters("org/prm", "abc") == parameters("org/prm", None) == 6000
-    assert parameters("org/prm", "other") is None
+    assert count_model_parameters("org/prm", "abc") == count_model_parameters("org/prm", None) == 6000
+    assert count_model_parameters("org/prm", "other") is None

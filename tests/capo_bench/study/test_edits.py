@@ -16,7 +16,7 @@ import pytest
 
 import evals.definitions
 from capo_bench.study import code, identity
-from capo_bench.study.identity import digest, identity_of
+from capo_bench.study.identity import hash_plain, identify_trial
 from evals import plumbing
 from evals.definitions import Definitions
 from evals.sources import Modules
@@ -194,7 +194,7 @@ EDITS: dict[str, tuple[Edit, frozenset[str]]] = {
 def unedited() -> dict[str, str]:
     """The ids of a trial of each kind, by the program as it is."""
     forget()  # another test may have read published problems from a folder of its own
-    return {kind: digest(identity_of(TrialConfig.model_validate(settings))) for kind, settings in KINDS.items()}
+    return {kind: hash_plain(identify_trial(TrialConfig.model_validate(settings))) for kind, settings in KINDS.items()}
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the program, whose identities are those of its sources."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(evals.definitions, "installed", lambda: current[-1])
+    monkeypatch.setattr(evals.definitions, "read_installed", lambda: current[-1])
     monkeypatch.setattr(tasks, "installed", lambda: current[-1])
     yield tmp_path
     forget()
@@ -221,7 +221,7 @@ def ids(tree: Path) -> dict[str, str]:
     """The ids of a trial of each kind, by the sources of a tree."""
     forget()
     current[:] = [Definitions(Modules(tree))]
-    return {kind: digest(identity_of(TrialConfig.model_validate(settings))) for kind, settings in KINDS.items()}
+    return {kind: hash_plain(identify_trial(TrialConfig.model_validate(settings))) for kind, settings in KINDS.items()}
 
 
 @pytest.mark.parametrize("name", EDITS)
@@ -242,13 +242,13 @@ def test_a_raised_version_of_a_stage_makes_every_trial_new(
 ) -> None:
     raised = plumbing.Stage(plumbing.STAGES[stage].version + 1, ())
     monkeypatch.setitem(plumbing.STAGES, stage, raised)
-    now = {kind: digest(identity_of(TrialConfig.model_validate(given))) for kind, given in KINDS.items()}
+    now = {kind: hash_plain(identify_trial(TrialConfig.model_validate(given))) for kind, given in KINDS.items()}
     assert all(now[kind] != unedited[kind] for kind in KINDS)
 
 
 def test_all_plumbing_is_there() -> None:
     modules = {module for stage in plumbing.STAGES.values() for module in stage.modules}
-    assert {*evals.definitions.plumbing_hashes()} == modules
+    assert {*evals.definitions.hash_plumbing()} == modules
     assert all(Modules().exists(module) for module in plumbing.TABLES)
 
 
@@ -280,7 +280,7 @@ def ids_of_folders(folder: Path) -> dict[str, str]:
         "critic": {"method": "capo", "critic": {"name": "transformers", "model": str(folder)}},
         "prm": {"method": "prm_sum", "prm": {"model": str(folder)}},
     }
-    return {kind: digest(identity_of(TrialConfig.model_validate(given))) for kind, given in kinds.items()}
+    return {kind: hash_plain(identify_trial(TrialConfig.model_validate(given))) for kind, given in kinds.items()}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -370,12 +370,12 @@ NEVER = VotingRule(never)
 }  # fmt: skip
 ID_OF = """
 import json
-from capo_bench.study.identity import digest, identity_of
+from capo_bench.study.identity import hash_plain, identify_trial
 from trainers.config import TrialConfig
 
 for vote in ("twice", "majority"):
     settings = {"method": "capo", "critic": {"name": "noisy"}, "credit": {"vote": vote}}
-    print(digest(identity_of(TrialConfig.model_validate(settings))))
+    print(hash_plain(identify_trial(TrialConfig.model_validate(settings))))
 """
 STUDY = """\
 name: own

@@ -18,13 +18,13 @@ from capo_bench.study.estimate import (
     SECONDS_PER_SCORED,
     TOKENS_PER_CRITIQUE,
     TOKENS_PER_ROLLOUT,
-    allowed_steps,
-    critic_calls,
+    count_allowed_steps,
+    count_critic_calls,
     estimate,
-    evaluation_seconds,
-    trial_seconds,
+    estimate_evaluation_seconds,
+    estimate_trial_seconds,
 )
-from capo_bench.study.identity import training_key
+from capo_bench.study.identity import hash_training
 from capo_bench.study.plan import Plan
 from trainers.config import TrialConfig
 
@@ -47,26 +47,29 @@ def finish(home: Home, trial_id: str, seconds: float) -> None:
 
 
 def test_critic_calls_are_steps_times_prompts_times_group_times_critiques(small: Plan) -> None:
-    assert critic_calls(small.trials[0].config) == 5 * 2 * 3 * 4
+    assert count_critic_calls(small.trials[0].config) == 5 * 2 * 3 * 4
     assert estimate(small).critic_calls == 4 * 120
 
 
 @pytest.mark.parametrize("method", ["sft", "grpo_rule"])
 def test_methods_without_a_critic_call_none(method: str) -> None:
-    assert critic_calls(TrialConfig.model_validate({"method": method})) == 0
+    assert count_critic_calls(TrialConfig.model_validate({"method": method})) == 0
 
 
 def test_a_process_reward_model_reads_each_rollout_once() -> None:
     train = {"steps": 5, "prompts_per_step": 2, "group_size": 3}
     settings = {"method": "prm_sum", "train": train}
     trial = TrialConfig.model_validate(settings)
-    assert critic_calls(trial) == 30
-    seconds, plain = trial_seconds(trial), trial_seconds(trial.model_copy(update={"method": "grpo_rule"}))
+    assert count_critic_calls(trial) == 30
+    seconds, plain = (
+        estimate_trial_seconds(trial),
+        estimate_trial_seconds(trial.model_copy(update={"method": "grpo_rule"})),
+    )
     assert seconds is not None
     assert plain is not None
     assert seconds - plain == pytest.approx(30 * SECONDS_PER_SCORED)
     other = TrialConfig.model_validate({**settings, "prm": {"model": "org/prm"}})
-    assert trial_seconds(other) is None, "of a model from elsewhere nothing is known"
+    assert estimate_trial_seconds(other) is None, "of a model from elsewhere nothing is known"
 
 
 def test_the_lessons_of_the_embedded_process_reward_model(plan: Load, demo: str) -> None:
@@ -79,7 +82,7 @@ def test_the_lessons_of_the_embedded_process_reward_model(plan: Load, demo: str)
 def test_the_model_of_time(small: Plan) -> None:
     trial = 5 * 2 * 3 * SECONDS_PER_ROLLOUT + 7 * 2 * 3 * SECONDS_PER_SAMPLE
     start = 10 * 4 * SECONDS_PER_DEMONSTRATION
-    assert trial_seconds(small.trials[0].config) == pytest.approx(trial)
+    assert estimate_trial_seconds(small.trials[0].config) == pytest.approx(trial)
     taken = estimate(small)
     assert taken.seconds == pytest.approx(4 * trial + start)
     # The cold start is one job, and all wait for it; what follows is shared out.
@@ -94,7 +97,7 @@ def test_finished_trials_tell_the_time_of_their_variant(small: Plan, tmp_path: P
     finish(home, small.trials[0].id, 100.0)
     home.stage("cold_start", str(small.trials[0].identity["training"]["cold_start"]["key"])).mkdir(parents=True)
     taken = estimate(small, home)
-    modelled = trial_seconds(small.trials[2].config)
+    modelled = estimate_trial_seconds(small.trials[2].config)
     assert modelled is not None
     assert taken.seconds == pytest.approx(100.0 + 2 * modelled)
     assert (taken.done, taken.measured) == (1, 1)
@@ -105,14 +108,14 @@ def test_what_another_trial_has_trained_is_only_evaluated(plan: Load, small: Pla
     home, donor = Home(tmp_path), small.trials[0]
     write_json(home.trial(donor.id).config, donor.as_json())
     finish(home, donor.id, 100.0)
-    (home.stage("training", training_key(donor.identity, donor.seed)) / "model").mkdir(parents=True)
+    (home.stage("training", hash_training(donor.identity, donor.seed)) / "model").mkdir(parents=True)
     sizes = SIZES.replace("tasks: [coins_test, coins_longer]", "tasks: [coins_test]")
     other = plan(demo.replace("base:\n", f"base:\n{sizes}"))
     home.trial(other.trials[3].id).model.mkdir(parents=True)  # stopped after its own training
     taken = estimate(other, home)
     assert (taken.trials, taken.done, taken.trained, taken.measured) == (4, 0, 2, 0)
     asking = 7 * 3 * SECONDS_PER_SAMPLE
-    assert evaluation_seconds(other.trials[0].config) == pytest.approx(asking)
+    assert estimate_evaluation_seconds(other.trials[0].config) == pytest.approx(asking)
     start = 10 * 4 * SECONDS_PER_DEMONSTRATION
     assert taken.seconds == pytest.approx(4 * asking + 2 * 5 * 2 * 3 * SECONDS_PER_ROLLOUT + start)
     assert estimate(other).trained == 0
@@ -154,7 +157,7 @@ def test_the_embedded_critic_is_made_once_and_every_critique_takes_its_time(plan
     assert taken.preparations[1].seconds == pytest.approx(280 * 64 * SECONDS_PER_REVIEW)
     checked = estimate(plan(demo)).seconds
     made, calls = taken.preparations[1].seconds, taken.critic_calls
-    assert calls == sum(critic_calls(trial.config) for trial in planned.trials) > 0
+    assert calls == sum(count_critic_calls(trial.config) for trial in planned.trials) > 0
     assert made is not None
     assert taken.seconds == pytest.approx(checked + calls * SECONDS_PER_CRITIQUE + made)
 
@@ -196,11 +199,11 @@ def test_a_budget_allows_as_many_steps_as_it_takes_to_spend_it(
     assert (TOKENS_PER_ROLLOUT, TOKENS_PER_CRITIQUE) == (40, 98)
     train = {"steps": 9, "prompts_per_step": 2, "group_size": 3, "budget": budget}
     config = TrialConfig.model_validate({"method": method, "critic": critic, "train": train})
-    assert allowed_steps(config) == steps
+    assert count_allowed_steps(config) == steps
 
 
 def test_without_a_budget_training_takes_all_its_steps(small: Plan) -> None:
-    assert allowed_steps(small.trials[0].config) == 5
+    assert count_allowed_steps(small.trials[0].config) == 5
     assert estimate(small).bounded == ()
 
 
@@ -214,7 +217,7 @@ def test_a_budget_bounds_time_and_critic_calls(plan: Load, demo: str, tmp_path: 
     ]
     assert taken.critic_calls == 4 * 2 * 6 * 4  # 4 trials × 2 steps × 6 rollouts × 4 critiques
     trial = 2 * 6 * (SECONDS_PER_ROLLOUT + 4 * SECONDS_PER_CRITIQUE) + 7 * 2 * 3 * SECONDS_PER_SAMPLE
-    assert trial_seconds(planned.trials[0].config) == pytest.approx(trial)
+    assert estimate_trial_seconds(planned.trials[0].config) == pytest.approx(trial)
     # A finished trial tells the steps of its variant: 3 instead of 2.
     first = planned.trials[0]
     write_json(Home(tmp_path).trial(first.id).metrics, {"metrics": {}, "cost": {"wall_seconds": 9.0, "steps": 3}})

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.study.expand import Sources, drafts
-from capo_bench.study.keys import dotted_keys, with_value, without
+from capo_bench.study.expand import Sources, build_drafts
+from capo_bench.study.keys import list_dotted_keys, remove_value, set_value
 from capo_bench.study.plan import Plan
 from capo_bench.study.spec import Sweep
 from capo_bench.study.yamlfile import Document
@@ -20,7 +20,7 @@ NOWHERE = Sources(Document("s.yaml", {}, {}), {})
 
 
 def names(sweep: Sweep) -> list[str]:
-    return [draft.name for draft in drafts(sweep, NOWHERE)]
+    return [draft.name for draft in build_drafts(sweep, NOWHERE)]
 
 
 def test_every_combination_in_the_order_of_the_file() -> None:
@@ -73,7 +73,7 @@ def test_include_adds_variants_beside_the_matrix() -> None:
         {"matrix": {"credit.vote": ["union"]}, "include": [{"name": "no critic", "set": {"method": "grpo_rule"}}]}
     )
     assert names(sweep) == ["vote=union", "no critic"]
-    assert drafts(sweep, NOWHERE)[1].overrides == {"method": "grpo_rule"}
+    assert build_drafts(sweep, NOWHERE)[1].overrides == {"method": "grpo_rule"}
 
 
 def test_include_without_a_matrix_stands_alone() -> None:
@@ -161,7 +161,7 @@ def test_what_lies_between_is_made(plan: Load, demo: str) -> None:
 
 
 def test_dotted_keys_are_all_sections_and_fields() -> None:
-    keys = dotted_keys(TrialConfig)
+    keys = list_dotted_keys(TrialConfig)
     assert {"method", "cold_start", "cold_start.steps", "critic", "critic.name", "critic.miss", "credit.vote"} <= {
         *keys
     }
@@ -176,7 +176,7 @@ def test_with_value_changes_that_place_alone_and_not_its_argument(
     tree: dict[str, int], parts: list[str], value: int
 ) -> None:
     before = dict(tree)
-    after = with_value(tree, parts, value)
+    after = set_value(tree, parts, value)
     found = after
     for part in parts:
         found = found[part]
@@ -200,4 +200,4 @@ def test_with_value_changes_that_place_alone_and_not_its_argument(
     ],
 )
 def test_without_removes_what_is_there(tree: object, path: tuple[str | int, ...], left: object) -> None:
-    assert without(tree, path) == left
+    assert remove_value(tree, path) == left

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from capo_bench.study.estimate import estimate
-from capo_bench.study.load import check_study, shipped_studies
+from capo_bench.study.load import check_study, list_shipped_studies
 from capo_bench.study.plan import Plan
 from capo_bench.study.summary import plan_outline
 
 FOLDER = Path(__file__).parents[2] / "expected"
-PLANS = {f"{name}.{plan.profile}": plan for name in shipped_studies() for plan in check_study(name)}
+PLANS = {f"{name}.{plan.profile}": plan for name in list_shipped_studies() for plan in check_study(name)}
 REFRESH = bool(os.environ.get("CAPO_BENCH_REFRESH"))
 
 
@@ -32,7 +32,7 @@ def test_the_plan_is_as_expected(name: str) -> None:
     assert file.read_text(encoding="utf-8") == text, f"the plan changed; {__doc__}"
 
 
-@pytest.mark.parametrize("name", shipped_studies())
+@pytest.mark.parametrize("name", list_shipped_studies())
 def test_the_quick_profile_takes_ten_minutes_at_most_from_nothing_on_two_cores(name: str) -> None:
     taken = estimate(PLANS[f"{name}.quick"])
     assert taken.unknown == 0

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from capo_bench.study.errors import StudyError
-from capo_bench.study.estimate import allowed_steps, estimate
-from capo_bench.study.gpu_time import GpuTime, Machine, step_tokens, trial_time
+from capo_bench.study.estimate import count_allowed_steps, estimate
+from capo_bench.study.gpu_time import GpuTime, Machine, count_step_tokens, estimate_trial_time
 from capo_bench.study.load import check_study
 from capo_bench.study.plan import Plan
 from trainers.backbones import BACKBONES
@@ -42,32 +42,35 @@ def test_the_parameters_are_those_of_the_backbone() -> None:
 
 
 def test_tokens_of_a_step_by_hand() -> None:
-    tokens = step_tokens(trial(), ROUND)
+    tokens = count_step_tokens(trial(), ROUND)
     # 8 rollouts; vLLM reads the prompt of a group once; the critic reads problem, rollout and 400 tokens of its own.
     assert (tokens.sampled, tokens.prompts, tokens.prefilled) == (8 * 30, 8 * 10, 2 * 10)
     assert (tokens.read, tokens.written) == (8 * (10 + 30 + 400), 8 * 2 * 20)
-    unasked = step_tokens(trial(method="grpo_rule"), ROUND)
+    unasked = count_step_tokens(trial(method="grpo_rule"), ROUND)
     assert (unasked.read, unasked.written) == (0, 0)
-    usual = step_tokens(trial(), Machine())
+    usual = count_step_tokens(trial(), Machine())
     assert usual.sampled == 8 * 96 / 2  # half of train.max_completion_tokens, and of the critic's max_tokens
     assert usual.written == 8 * 2 * 50
 
 
 def test_continuations_for_monte_carlo_values_by_hand() -> None:
     config = trial(method="vineppo", values={"samples": 9})
-    tokens = step_tokens(config, ROUND)
+    tokens = count_step_tokens(config, ROUND)
     # 8 rollouts of 8 steps: the states before them are half a rollout long on average, and so is what follows.
     assert (tokens.continued_read, tokens.continued_written) == (64 * (10 + 15), 64 * 9 * 15)
-    time, plain = trial_time(config, ROUND, steps=5), trial_time(trial(method="grpo_rule"), ROUND, steps=5)
+    time, plain = (
+        estimate_trial_time(config, ROUND, steps=5),
+        estimate_trial_time(trial(method="grpo_rule"), ROUND, steps=5),
+    )
     assert time is not None
     assert plain is not None
     assert time.continuations == pytest.approx(5 * 2 * N * (1600 / 1.0 + 8640 / 0.1) / 1e12)
     assert time.total == pytest.approx(plain.total + time.continuations)
-    assert step_tokens(trial(method="oracle"), ROUND).continued_written == 64 * 200 * 15
+    assert count_step_tokens(trial(method="oracle"), ROUND).continued_written == 64 * 200 * 15
 
 
 def test_seconds_of_a_trial_by_hand() -> None:
-    time = trial_time(trial(), ROUND, steps=5)
+    time = estimate_trial_time(trial(), ROUND, steps=5)
     assert time is not None
     tera = 1e12
     assert time.sampling == pytest.approx(5 * 2 * N * (20 / 1.0 + 240 / 0.1) / tera)
@@ -77,13 +80,13 @@ def test_seconds_of_a_trial_by_hand() -> None:
     answers = 100 * 1 + 40 * (32 + 1)  # gsm8k greedily, amc23 has 40 problems and 32 samples of each
     assert time.evaluation == pytest.approx(2 * N * answers * (10 / 1.0 + 30 / 0.1) / tera)
     assert time.total == time.sampling + time.updates + time.critic + time.evaluation
-    assert trial_time(trial(), ROUND, steps=0) == GpuTime(0, 0, 0, time.evaluation)
+    assert estimate_trial_time(trial(), ROUND, steps=0) == GpuTime(0, 0, 0, time.evaluation)
 
 
 def test_gpus_share_the_work_and_the_critic_has_its_own() -> None:
-    one = trial_time(trial(), ROUND, 5)
-    four = trial_time(trial(), ROUND.model_copy(update={"critic_gpus": 4}), 5)
-    two = trial_time(trial(backbone="qwen3-4b"), ROUND, 5)
+    one = estimate_trial_time(trial(), ROUND, 5)
+    four = estimate_trial_time(trial(), ROUND.model_copy(update={"critic_gpus": 4}), 5)
+    two = estimate_trial_time(trial(backbone="qwen3-4b"), ROUND, 5)
     assert one is not None
     assert four is not None
     assert two is not None
@@ -98,19 +101,19 @@ def test_gpus_share_the_work_and_the_critic_has_its_own() -> None:
     [{**CRITIC, "parameters": None}, {"name": "transformers", "model": "org/critic"}],
 )
 def test_no_time_where_the_size_of_the_critic_is_not_known(critic: dict[str, Any]) -> None:
-    assert trial_time(trial(critic=critic), ROUND, 5) is None
-    assert trial_time(trial(critic=critic, method="grpo_rule"), ROUND, 5) is not None
+    assert estimate_trial_time(trial(critic=critic), ROUND, 5) is None
+    assert estimate_trial_time(trial(critic=critic, method="grpo_rule"), ROUND, 5) is not None
 
 
 def test_a_budget_ends_training_on_gpus_too() -> None:
     def steps(**budget: float) -> int | None:
-        return allowed_steps(
+        return count_allowed_steps(
             trial(train={"steps": 99, "group_size": 4, "prompts_per_step": 2, "budget": budget}), ROUND
         )
 
     assert steps(policy_tokens=1000) == 5  # 240 a step
     assert steps(total_tokens=2 * int(320 + 3840 * 1e9 / N)) == 2
-    once = trial_time(trial(), ROUND, 1)
+    once = estimate_trial_time(trial(), ROUND, 1)
     assert once is not None
     assert steps(seconds=2.5 * (once.total - once.evaluation)) == 3
 
@@ -137,7 +140,7 @@ machine: {{tflops: 1, gpu_hour: 2.5}}
 def test_a_plan_adds_its_trials_up(plan: Load) -> None:
     planned = plan(STUDY)
     machine = Machine(tflops=1, gpu_hour=2.5)
-    asking, plain = (trial_time(planned.variant(name).config, machine, 5) for name in "ab")
+    asking, plain = (estimate_trial_time(planned.variant(name).config, machine, 5) for name in "ab")
     assert asking is not None
     assert plain is not None
     taken = estimate(planned)
@@ -150,7 +153,7 @@ def test_a_plan_adds_its_trials_up(plan: Load) -> None:
     assert gpu.gpu_hours == pytest.approx(2 * work / 3600)
     assert gpu.money == pytest.approx(2.5 * gpu.gpu_hours)
     assert gpu.parts["critic"] == pytest.approx(2 * asking.critic)
-    tokens = step_tokens(planned.variant("a").config, machine)
+    tokens = count_step_tokens(planned.variant("a").config, machine)
     assert (gpu.critic_read, gpu.critic_written) == (2 * 5 * tokens.read, 2 * 5 * tokens.written)
 
 

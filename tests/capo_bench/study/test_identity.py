@@ -13,15 +13,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.study.code import definitions_of
+from capo_bench.study.code import list_definitions
 from capo_bench.study.identity import (
     PARTS,
-    cold_start_key,
-    digest,
-    identity_of,
-    shared_models,
+    hash_cold_start,
+    hash_plain,
+    identify_trial,
+    list_shared_models,
 )
-from capo_bench.study.keys import dotted_keys, with_value
+from capo_bench.study.keys import list_dotted_keys, set_value
 from capo_bench.study.load import StudyFile, load_plan
 from capo_bench.study.parse import parse_study
 from capo_bench.study.plan import Plan, Trial
@@ -35,11 +35,11 @@ Load = Callable[..., Plan]
 
 
 def critic_key(settings: TrialConfig) -> str | None:
-    return {model.kind: model.key for model in shared_models(settings)}.get("critic")
+    return {model.kind: model.key for model in list_shared_models(settings)}.get("critic")
 
 
 def prm_key(settings: TrialConfig) -> str | None:
-    return {model.kind: model.key for model in shared_models(settings)}.get("prm")
+    return {model.kind: model.key for model in list_shared_models(settings)}.get("prm")
 
 
 BASE: dict[str, Any] = {"method": "capo", "critic": {"name": "noisy"}, "train": {"updates_per_batch": 2}}
@@ -197,17 +197,17 @@ APART = {
 def config(base: dict[str, Any] = BASE, **changes: Any) -> TrialConfig:
     tree = base
     for key, value in changes.items():
-        tree = with_value(tree, key.split("."), value)
+        tree = set_value(tree, key.split("."), value)
     return TrialConfig.model_validate(tree)
 
 
 def key(settings: TrialConfig) -> str:
-    return digest(identity_of(settings))
+    return hash_plain(identify_trial(settings))
 
 
 def code_of(settings: TrialConfig, *parts: str) -> set[str]:
     """The definitions of some parts of an identity, or of all."""
-    definitions = definitions_of(settings)
+    definitions = list_definitions(settings)
     return {name for part in parts or ("shared", *PARTS) for name in definitions[part]}
 
 
@@ -222,11 +222,11 @@ def test_the_tables_have_every_key() -> None:
     places = [key for changed in PLACES.values() for key in changed]
     price = {f"price.{part}" for part in ("prompt", "cached", "output")}  # parts of no use one by one
     critics = {f"critic.{key}" for key in {*language, *places, *price, "revision"}}
-    rules = {key for key in dotted_keys(TrialConfig) if ".misconceptions." in key}  # of the items of a list
-    rows = {key for key in dotted_keys(TrialConfig) if key.startswith(ROWS)}  # known by their content
+    rules = {key for key in list_dotted_keys(TrialConfig) if ".misconceptions." in key}  # of the items of a list
+    rows = {key for key in list_dotted_keys(TrialConfig) if key.startswith(ROWS)}  # known by their content
     shown = {f"cold_start.{key}" for key in SHOWN}
     tables = {*CHANGED, *VALUES, *PRM, *PRM_PLACES, *ELSEWHERE, *shown} | APART | critics | rules | rows
-    assert tables == {*dotted_keys(TrialConfig)}
+    assert tables == {*list_dotted_keys(TrialConfig)}
 
 
 @pytest.mark.parametrize("changed", VALUES)
@@ -242,7 +242,7 @@ def test_what_is_said_of_a_supervised_start_on_demonstrations_decides_it(changed
     settings = {"demonstrations": "gsm8k"}
     value = SHOWN.get(changed, CHANGED.get(f"cold_start.{changed}"))
     one, other = config(cold_start=settings), config(cold_start={**settings, changed: value})
-    assert cold_start_key(one) != cold_start_key(other)
+    assert hash_cold_start(one) != hash_cold_start(other)
     assert key(one) != key(other)
 
 
@@ -250,7 +250,7 @@ def test_the_untouched_model_knows_nothing_of_a_supervised_start() -> None:
     base = {**BASE, "method": "base"}
     assert key(config(base)) == key(config(base, cold_start=None)) == key(config(base, **{"cold_start.steps": 7}))
     assert "trainers.cold_start:train_cold_start" not in code_of(config(base))
-    assert shared_models(config(base)) == []
+    assert list_shared_models(config(base)) == []
 
 
 def language_critics(table: dict[str, Any]) -> list[tuple[str, str, Any]]:
@@ -261,13 +261,13 @@ def language_critics(table: dict[str, Any]) -> list[tuple[str, str, Any]]:
 def test_what_a_language_model_says_decides(name: str, changed: str, value: Any) -> None:
     settings = CRITICS[name][0]
     one = config(critic=settings)
-    assert key(config(critic=with_value(settings, changed.split("."), value))) != key(one)
+    assert key(config(critic=set_value(settings, changed.split("."), value))) != key(one)
 
 
 @pytest.mark.parametrize(("name", "changed", "value"), language_critics({n: ({}, c) for n, c in PLACES.items()}))
 def test_where_a_language_model_runs_does_not(name: str, changed: str, value: Any) -> None:
     settings = CRITICS[name][0]
-    assert key(config(critic=with_value(settings, changed.split("."), value))) == key(config(critic=settings))
+    assert key(config(critic=set_value(settings, changed.split("."), value))) == key(config(critic=settings))
 
 
 def test_how_the_embedded_critic_is_taught_does_not_matter_to_another_model() -> None:
@@ -278,13 +278,13 @@ def test_how_the_embedded_critic_is_taught_does_not_matter_to_another_model() ->
 def test_a_critic_in_a_folder_is_known_by_its_weights(tmp_path: Path) -> None:
     folder = {"name": "transformers", "model": str(tmp_path)}
     (tmp_path / "model.safetensors").write_bytes(b"one")
-    first = identity_of(config(critic=folder))["training"]["critic"]
+    first = identify_trial(config(critic=folder))["training"]["critic"]
     (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert first["content"] != identity_of(config(critic=folder))["training"]["critic"]["content"]
+    assert first["content"] != identify_trial(config(critic=folder))["training"]["critic"]["content"]
 
 
 def test_the_prompts_version_is_part_of_a_language_models_identity() -> None:
-    assert identity_of(config(critic={"name": "transformers"}))["training"]["critic"]["prompt_version"]
+    assert identify_trial(config(critic={"name": "transformers"}))["training"]["critic"]["prompt_version"]
 
 
 # -- the embedded critic
@@ -304,7 +304,7 @@ def test_the_embedded_critic_is_shared_by_all_that_ask_it_alike() -> None:
 @pytest.mark.parametrize("changed", EMBEDDED)
 def test_what_decides_the_embedded_critic(changed: str) -> None:
     settings = {"name": "transformers"}
-    other = with_value(settings, changed.split("."), EMBEDDED[changed])
+    other = set_value(settings, changed.split("."), EMBEDDED[changed])
     assert critic_key(config(critic=other)) != critic_key(config(critic=settings))
 
 
@@ -315,14 +315,14 @@ def test_what_decides_the_embedded_critic(changed: str) -> None:
 )  # fmt: skip
 def test_who_needs_no_embedded_critic(settings: dict[str, Any]) -> None:
     assert critic_key(config(**settings)) is None
-    assert [model.kind for model in shared_models(config(**settings))] == ["cold_start"]
+    assert [model.kind for model in list_shared_models(config(**settings))] == ["cold_start"]
 
 
 def test_a_trial_says_which_models_it_shares() -> None:
     settings = config(critic={"name": "transformers"})
-    keys = {model.kind: model.key for model in shared_models(settings)}
-    assert keys == {"cold_start": cold_start_key(settings), "critic": critic_key(settings)}
-    assert identity_of(settings)["training"]["critic"]["embedded"] == critic_key(settings)
+    keys = {model.kind: model.key for model in list_shared_models(settings)}
+    assert keys == {"cold_start": hash_cold_start(settings), "critic": critic_key(settings)}
+    assert identify_trial(settings)["training"]["critic"]["embedded"] == critic_key(settings)
 
 
 def test_the_code_of_a_language_model_is_what_it_runs_through() -> None:
@@ -407,7 +407,7 @@ def test_how_large_a_process_reward_model_is_said_to_be_decides_nothing(changed:
 def test_the_temperature_is_min_credits_alone() -> None:
     one, other = (config({"method": "prm_sum"}, **{"prm.temperature": value}) for value in (0.1, None))
     assert key(one) == key(other)
-    assert "temperature" not in identity_of(one)["training"]["prm"]
+    assert "temperature" not in identify_trial(one)["training"]["prm"]
 
 
 @pytest.mark.parametrize("changed", ELSEWHERE)
@@ -426,16 +426,16 @@ def test_credit_and_critic_do_not_matter_to_a_process_reward_model(changed: str)
 def test_a_process_reward_model_in_a_folder_is_known_by_its_weights(tmp_path: Path) -> None:
     base = {"method": "prm_sum", "prm": {"model": str(tmp_path)}}
     (tmp_path / "model.safetensors").write_bytes(b"one")
-    first = identity_of(config(base))["training"]["prm"]
+    first = identify_trial(config(base))["training"]["prm"]
     (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert first["content"] != identity_of(config(base))["training"]["prm"]["content"]
+    assert first["content"] != identify_trial(config(base))["training"]["prm"]["content"]
 
 
 def test_the_embedded_process_reward_model_is_shared_by_both_methods() -> None:
     one, other = (config({"method": method}) for method in ("prm_sum", "prm_min"))
-    assert prm_key(one) == prm_key(other) == identity_of(one)["training"]["prm"]["embedded"]
-    assert {model.kind: model.key for model in shared_models(one)} == {
-        "cold_start": cold_start_key(one),
+    assert prm_key(one) == prm_key(other) == identify_trial(one)["training"]["prm"]["embedded"]
+    assert {model.kind: model.key for model in list_shared_models(one)} == {
+        "cold_start": hash_cold_start(one),
         "prm": prm_key(one),
     }
     assert prm_key(config(method="capo")) is None
@@ -453,7 +453,9 @@ def test_the_code_of_a_process_reward_model_is_what_it_runs_through() -> None:
     code = {method: code_of(config({**BASE, "method": method}), "training") for method in METHODS.names()}
     for method in ("prm_sum", "prm_min"):
         assert {"trainers.prm_trainer:ScoredTrainer", "trainers.prm.scorer:Scorer"} <= {*code[method]}
-        assert {f"trainers.credit.{method}:{method}", "trainers.credit.scored:scored"} <= {*code[method]}
+        assert {f"trainers.credit.{method}:{method}", "trainers.credit.scored:compute_scored_advantages"} <= {
+            *code[method]
+        }
         assert "trainers.prm.embedded:train_prm" not in code[method]
     others = set().union(*(names for method, names in code.items() if not method.startswith("prm")))
     assert not [name for name in others if name.startswith(("trainers.prm.", "trainers.prm_"))]
@@ -477,20 +479,20 @@ def test_a_default_written_out_is_the_default() -> None:
     ],
 )
 def test_versions_code_and_data_decide(changed: str) -> None:
-    parts = identity_of(config())
+    parts = identify_trial(config())
     section, _, rest = changed.partition(".")
     inner, _, name = rest.partition(".")
     keys = [key for key in (section, inner, name) if key]
     assert value_at(parts, keys)
-    assert digest(with_value(parts, keys, "other")) != digest(parts)
+    assert hash_plain(set_value(parts, keys, "other")) != hash_plain(parts)
 
 
 def test_parts_say_what_they_are() -> None:
-    assert list(identity_of(config())) == ["version", *PARTS]
-    parts = identity_of(config())["training"]
+    assert list(identify_trial(config())) == ["version", *PARTS]
+    parts = identify_trial(config())["training"]
     assert parts["benchmark"]["name"] == "coins"
     assert parts["backbone"]["width"] == 128
-    assert parts["cold_start"]["key"] == cold_start_key(config())
+    assert parts["cold_start"]["key"] == hash_cold_start(config())
     assert set(parts["packages"]) == {"python", "torch", "transformers", "trl", "math-verify"}
     assert "seed" not in parts
 
@@ -499,9 +501,9 @@ def test_code_is_of_the_parts_used() -> None:
     code = {method: code_of(config({**BASE, "method": method})) for method in ("sft", "grpo_rule", "capo")}
     everywhere = {
         "evals.coins.problems:draw",
-        "evals.verify.rules:broken_cap",
+        "evals.verify.rules:find_broken_cap",
         "evals.verify.worker:judge",
-        "trainers.credit.segment:step_texts",
+        "trainers.credit.segment:list_step_texts",
         "trainers.sft:train_sft",
     }
     assert all(everywhere <= names for names in code.values())
@@ -522,7 +524,7 @@ def test_tables_and_plumbing_are_in_no_identity() -> None:
 
 def test_a_method_counts_what_it_builds_on_and_no_method_counts_what_is_anothers_alone() -> None:
     code = {method: code_of(config({**BASE, "method": method})) for method in METHODS.names()}
-    assert {"trainers.credit.first_error:from_first_error", "trainers.capo:CapoTrainer"} <= code["first_error"]
+    assert {"trainers.credit.first_error:charge_from_first_error", "trainers.capo:CapoTrainer"} <= code["first_error"]
     users = {}
     for method in METHODS.names():
         for target in (METHODS.get(method).train, METHODS.get(method).credit):
@@ -543,16 +545,16 @@ def test_without_a_cold_start_its_code_does_not_matter() -> None:
 
 def test_a_cold_start_is_shared_by_all_that_begin_alike() -> None:
     others = {name: value for name, value in CHANGED.items() if not name.startswith(("cold_start", "backbone"))}
-    assert {cold_start_key(config(**{name: value})) for name, value in others.items()} == {cold_start_key(config())}
+    assert {hash_cold_start(config(**{name: value})) for name, value in others.items()} == {hash_cold_start(config())}
 
 
 @pytest.mark.parametrize("changed", [name for name in CHANGED if name.startswith(("cold_start.", "backbone"))])
 def test_what_decides_a_cold_start(changed: str) -> None:
-    assert cold_start_key(config(**{changed: CHANGED[changed]})) != cold_start_key(config())
+    assert hash_cold_start(config(**{changed: CHANGED[changed]})) != hash_cold_start(config())
 
 
 def test_no_cold_start_no_key() -> None:
-    assert cold_start_key(config(cold_start=None)) is None
+    assert hash_cold_start(config(cold_start=None)) is None
 
 
 # -- order, names and the rest do not matter
@@ -648,12 +650,12 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.randoms(use_true_random=False))
 def test_a_digest_does_not_see_the_order_of_keys(tree: dict[str, Any], rng: random.Random) -> None:
-    assert digest(shuffled(tree, rng, lists=False)) == digest(tree)
+    assert hash_plain(shuffled(tree, rng, lists=False)) == hash_plain(tree)
 
 
 def test_a_digest_is_the_beginning_of_the_sha256_of_canonical_json() -> None:
     # printf '{"a":1,"b":[true,null]}' | sha256sum
-    assert digest({"b": [True, None], "a": 1}) == "1cc69c7fa236"
+    assert hash_plain({"b": [True, None], "a": 1}) == "1cc69c7fa236"
 
 
 # -- trials travel

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from capo_bench.study.errors import StudyErrors
-from capo_bench.study.load import check_study, load_plan, shipped_studies
+from capo_bench.study.load import check_study, list_shipped_studies, load_plan
 from capo_bench.study.plan import Plan
 
 Load = Callable[..., Plan]
@@ -141,11 +141,11 @@ def test_a_question_of_several_lines_is_one_line(plan: Load, demo: str) -> None:
 def test_a_bare_name_is_a_shipped_study_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_plan("voting").file == "ablations/voting.yaml"
-    assert "voting" in shipped_studies()
+    assert "voting" in list_shipped_studies()
 
 
 def test_every_shipped_study_is_valid() -> None:
-    for name in shipped_studies():
+    for name in list_shipped_studies():
         assert {"quick"} <= {plan.profile for plan in check_study(name)}
 
 

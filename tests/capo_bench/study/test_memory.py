@@ -18,15 +18,15 @@ from capo_bench.study.beside import Beside
 from capo_bench.study.memory import (
     GIB,
     TILE,
-    adapter_parameters,
+    count_trained_parameters,
+    describe_machine,
     describe_step,
+    estimate_memory,
+    find_micro_batch,
     layer_numbers,
-    machine_lines,
-    memory,
-    updated_at_once,
 )
 from trainers.backbones import BACKBONES, BackboneConfig, LoraSettings, Planned
-from trainers.backbones.trl_arguments import adapters
+from trainers.backbones.trl_arguments import configure_adapters
 from trainers.config import TrainConfig, TrialConfig
 
 HUB = [name for name in BACKBONES.names() if BACKBONES.load(name).source == "hub"]
@@ -63,8 +63,8 @@ def test_adapters_have_as_many_parameters_as_peft_makes_of_them():
     from peft import get_peft_model
 
     backbone = BACKBONES.load("qwen2.5-7b-lora")
-    model = get_peft_model(of_shape("qwen2.5-7b", backbone.planned), adapters(backbone))
-    assert adapter_parameters(backbone) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    model = get_peft_model(of_shape("qwen2.5-7b", backbone.planned), configure_adapters(backbone))
+    assert count_trained_parameters(backbone) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("name", HUB)
@@ -72,8 +72,8 @@ def test_every_backbone_is_pinned_and_fits_its_gpus_at_the_papers_size(name):
     backbone = BACKBONES.load(name)
     assert backbone.revision is not None
     assert len(backbone.revision) == 40
-    assert 1024 % (updated_at_once(backbone, PAPER) * backbone.processes) == 0
-    assert memory(backbone, PAPER).fits
+    assert 1024 % (find_micro_batch(backbone, PAPER) * backbone.processes) == 0
+    assert estimate_memory(backbone, PAPER).fits
 
 
 def small(**more: Any) -> BackboneConfig:
@@ -84,7 +84,7 @@ def small(**more: Any) -> BackboneConfig:
 
 def test_bytes_by_hand():
     train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
-    held = memory(small(), train)
+    held = estimate_memory(small(), train)
     # 4 rollouts of 6 + 4 tokens; a layer keeps 8·10 + 2·10 + 3·5 + 4·20 = 195 numbers a token, in float32. The head's
     # gradient are 50 · 10 numbers; the logits of 16 tokens fit into a tile, and 10 numbers go into each token's, twice.
     head = 4 * 50 * 10
@@ -92,14 +92,14 @@ def test_bytes_by_hand():
         "weights": 4000, "gradients": 4000, "AdamW": 8000, "activations": 4 * 40 * 2 * 195,
         "logits": 4 * 16 * 50 + 8 * 16 * 10 + head,
     }  # fmt: skip
-    shared = memory(small(processes=2, sharding="fsdp", gradient_checkpointing=True, micro_batch=1), train)
+    shared = estimate_memory(small(processes=2, sharding="fsdp", gradient_checkpointing=True, micro_batch=1), train)
     assert shared.parts == {
         "weights": 2000, "gradients": 2000, "AdamW": 4000, "activations": 4 * 10 * (20 + 195),
         "logits": 4 * 4 * 50 + 8 * 4 * 10 + head,
     }  # fmt: skip
-    zero2 = memory(small(processes=2, sharding="deepspeed"), train).parts
+    zero2 = estimate_memory(small(processes=2, sharding="deepspeed"), train).parts
     assert (zero2["weights"], zero2["gradients"], zero2["AdamW"]) == (4000, 2000, 4000)
-    zero3 = memory(small(processes=2, sharding="deepspeed", deepspeed={"stage": 3}), train).parts
+    zero3 = estimate_memory(small(processes=2, sharding="deepspeed", deepspeed={"stage": 3}), train).parts
     assert (zero3["weights"], zero3["gradients"], zero3["AdamW"]) == (2000, 2000, 4000)
 
 
@@ -109,7 +109,7 @@ def test_logits_are_held_in_the_tiles_that_trl_computes():
 
     def logits(micro_batch: int, **changes: Any) -> float:
         changed = backbone.model_copy(update={"micro_batch": micro_batch, **changes})
-        return memory(changed, PAPER).parts["logits"]
+        return estimate_memory(changed, PAPER).parts["logits"]
 
     # From 4 rollouts of 1,024 tokens on the tile is full: only what goes into it grows, 1,536 numbers a token.
     assert logits(8) - logits(4) == 8 * 4 * 1024 * 1536
@@ -119,32 +119,32 @@ def test_logits_are_held_in_the_tiles_that_trl_computes():
 
 def test_an_engine_that_sleeps_gives_its_memory_to_the_update():
     train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
-    alone = memory(small(), train)
-    awake = memory(small(vllm={"memory": 0.5, "sleep": False}), train)
-    asleep = memory(small(vllm={"memory": 0.5}), train)
-    served = memory(small(vllm={"mode": "server"}), train)
+    alone = estimate_memory(small(), train)
+    awake = estimate_memory(small(vllm={"memory": 0.5, "sleep": False}), train)
+    asleep = estimate_memory(small(vllm={"memory": 0.5}), train)
+    served = estimate_memory(small(vllm={"mode": "server"}), train)
     assert awake.peak == alone.peak + GIB / 2
     assert asleep.peak == 16_000 + GIB / 2
     assert served.peak == alone.peak
-    assert not memory(small(vllm={"memory": 0.97}), train).fits
-    assert "DOES NOT FIT: lower micro_batch" in str(memory(small(vllm={"memory": 0.97}), train))
+    assert not estimate_memory(small(vllm={"memory": 0.97}), train).fits
+    assert "DOES NOT FIT: lower micro_batch" in str(estimate_memory(small(vllm={"memory": 0.97}), train))
 
 
 def test_a_model_beside_the_policy_is_there_all_the_time():
     train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
     prm, engine = Beside("PRM", "a/b", None, 3000), Beside("critic", "a/c", None, None, share=0.25)
     for policy in (small(), small(vllm={"memory": 0.5}), small(processes=2, sharding="fsdp")):
-        alone = memory(policy, train).peak
-        assert memory(policy, train, [prm]).peak == alone + 3000  # shared out with nobody, asleep never
-        assert memory(policy, train, [prm, engine]).peak == alone + 3000 + GIB / 4
-    assert not memory(small(), train, [Beside("PRM", "a/b", None, GIB)]).fits
-    assert str(memory(small(), train, [engine])).endswith(", critic 0.2")
+        alone = estimate_memory(policy, train).peak
+        assert estimate_memory(policy, train, [prm]).peak == alone + 3000  # shared out with nobody, asleep never
+        assert estimate_memory(policy, train, [prm, engine]).peak == alone + 3000 + GIB / 4
+    assert not estimate_memory(small(), train, [Beside("PRM", "a/b", None, GIB)]).fits
+    assert str(estimate_memory(small(), train, [engine])).endswith(", critic 0.2")
 
 
 def test_what_is_of_unknown_size_is_told_and_not_counted_as_nothing():
     train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
-    held = memory(small(), train, [Beside("PRM", "a/b", None, None)])
-    assert (held.peak, held.unknown) == (memory(small(), train).peak, ["PRM"])
+    held = estimate_memory(small(), train, [Beside("PRM", "a/b", None, None)])
+    assert (held.peak, held.unknown) == (estimate_memory(small(), train).peak, ["PRM"])
     assert "(fits without the PRM)" in str(held)
     assert str(held).endswith(", PRM of unknown size, not counted")
 
@@ -184,14 +184,14 @@ def test_the_division_is_written_as_it_is_worked_out():
 
 
 def test_a_plan_tells_gpus_memory_and_the_server_to_start():
-    lines = machine_lines(TrialConfig(backbone="qwen3-4b", cold_start=None, train=PAPER))
+    lines = describe_machine(TrialConfig(backbone="qwen3-4b", cold_start=None, train=PAPER))
     assert lines[0].startswith("backbone qwen3-4b: 2 GPUs of 80 GiB and 1 GPU for the server; 64 prompts × 16")
     assert "of 80 GiB a GPU (fits): weights 7.5, gradients 7.5, AdamW 15.0" in lines[1]
     assert lines[2].endswith(
         "trl vllm-serve --model Qwen/Qwen3-4B-Instruct-2507 --revision cdbee75f17c01a7cc42f958dc650907174af0554 "
         "--host 127.0.0.1 --port 8000 --tensor-parallel-size 1 --gpu-memory-utilization 0.9"
     )
-    assert machine_lines(TrialConfig(method="sft")) == []
+    assert describe_machine(TrialConfig(method="sft")) == []
     shown = CliRunner().invoke(main, ["plan", "voting"], env={"COLUMNS": "300"}).output
     assert "backbone tiny: processors; 6 prompts × 16 generations = 96 rollouts a step = 1 process" in shown
 

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from capo_bench.cli import main
 from capo_bench.study.errors import StudyError
 from capo_bench.study.estimate import estimate
-from capo_bench.study.identity import SharedKind, cold_start_key, shared_models
+from capo_bench.study.identity import SharedKind, hash_cold_start, list_shared_models
 from capo_bench.study.plan import Plan, Trial
 from trainers.config import TrialConfig
-from trainers.teaching import with_trial_seed
+from trainers.teaching import add_trial_seed
 
 Load = Callable[..., Plan]
 
@@ -32,7 +32,7 @@ OWN = ["cold_start.seed=trial", "critic.embedded.seed=trial"]
 
 
 def keys(trial: Trial) -> dict[SharedKind, str]:
-    return {model.kind: model.key for model in shared_models(trial.config)}
+    return {model.kind: model.key for model in list_shared_models(trial.config)}
 
 
 def by_seed(plan: Plan) -> dict[int, list[dict[SharedKind, str]]]:
@@ -114,11 +114,11 @@ def test_without_a_trial_there_is_no_seed() -> None:
     config = TrialConfig.model_validate({"cold_start": {"seed": "trial"}})
     with pytest.raises(ValueError, match="there is none here: set it to a number"):
         _ = config.cold_start.number
-    assert cold_start_key(with_trial_seed(config, 5)) == cold_start_key(
+    assert hash_cold_start(add_trial_seed(config, 5)) == hash_cold_start(
         TrialConfig.model_validate({"cold_start": {"seed": 5}})
     )
 
 
 def test_settings_without_trial_are_left_as_they_are() -> None:
     config = TrialConfig()
-    assert with_trial_seed(config, 5) is config
+    assert add_trial_seed(config, 5) is config

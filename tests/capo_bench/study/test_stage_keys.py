@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.study.code import definitions_of
-from capo_bench.study.identity import PARTS, digest, generation_key, identity_of, training_key
-from capo_bench.study.keys import dotted_keys, with_value
+from capo_bench.study.code import list_definitions
+from capo_bench.study.identity import PARTS, hash_generation, hash_plain, hash_training, identify_trial
+from capo_bench.study.keys import list_dotted_keys, set_value
 from trainers.config import TrialConfig
 
 TASK = "coins_test"
@@ -22,14 +22,14 @@ BASE: dict[str, Any] = {"critic": {"name": "noisy"}}
 def config(method: str = "capo", **changes: Any) -> TrialConfig:
     tree: dict[str, Any] = {**BASE, "method": method}
     for key, value in changes.items():
-        tree = with_value(tree, key.split("."), value)
+        tree = set_value(tree, key.split("."), value)
     return TrialConfig.model_validate(tree)
 
 
 def keys(settings: TrialConfig, seed: int = 0) -> tuple[str, str, str]:
     """The keys of training, of one task's completions, and of the whole trial."""
-    parts = identity_of(settings)
-    return training_key(parts, seed), generation_key(parts, TASK, seed), digest([digest(parts), seed])
+    parts = identify_trial(settings)
+    return hash_training(parts, seed), hash_generation(parts, TASK, seed), hash_plain([hash_plain(parts), seed])
 
 
 def redone(before: tuple[str, ...], after: tuple[str, ...]) -> str:
@@ -77,7 +77,7 @@ def test_what_a_setting_makes_anew(key: str, value: Any, stage: str) -> None:
 
 
 def test_every_setting_of_the_evaluation_is_in_the_tables() -> None:
-    known = {key for key in dotted_keys(TrialConfig) if key.startswith("evaluation.")}
+    known = {key for key in list_dotted_keys(TrialConfig) if key.startswith("evaluation.")}
     rows = {key for key in known if key.startswith("evaluation.rows")}  # known by their content
     assert {*GENERATION, *SCORING, "evaluation.data_dir", "evaluation.greedy"} | rows == known
 
@@ -104,10 +104,10 @@ def test_what_a_task_is_asked_does_not_depend_on_the_other_tasks(tasks: list[str
 
 
 def test_each_task_has_its_own_key() -> None:
-    parts = identity_of(config())
-    assert len({generation_key(parts, task, 0) for task in ("coins_test", "coins_longer", "coins_distractors")}) == 3
+    parts = identify_trial(config())
+    assert len({hash_generation(parts, task, 0) for task in ("coins_test", "coins_longer", "coins_distractors")}) == 3
     with pytest.raises(KeyError, match="aime24"):
-        generation_key(parts, "aime24", 0)
+        hash_generation(parts, "aime24", 0)
 
 
 @pytest.mark.parametrize("method", ["sft", "grpo_rule", "capo"])
@@ -142,12 +142,12 @@ def test_the_seed_decides_every_stage(method: str) -> None:
     ],
 )
 def test_what_a_change_of_the_program_makes_anew(path: Sequence[str], stage: str) -> None:
-    before = identity_of(config())
-    after = with_value(copy.deepcopy(before), list(path), "other")
+    before = identify_trial(config())
+    after = set_value(copy.deepcopy(before), list(path), "other")
     assert after != before
 
     def keys_of(parts: dict[str, Any]) -> tuple[str, str, str]:
-        return training_key(parts, 0), generation_key(parts, TASK, 0), digest(parts)
+        return hash_training(parts, 0), hash_generation(parts, TASK, 0), hash_plain(parts)
 
     assert redone(keys_of(before), keys_of(after)) == stage
 
@@ -156,7 +156,7 @@ def test_what_a_change_of_the_program_makes_anew(path: Sequence[str], stage: str
 
 CODE = [
     *(("training", name) for name in ("trainers.policy:PolicyTrainer", "trainers.capo:CapoTrainer")),
-    *(("training", f"trainers.{name}") for name in ("credit.align:step_index", "budget:Meter")),
+    *(("training", f"trainers.{name}") for name in ("credit.align:index_steps", "budget:Meter")),
     ("training", "trainers.critics.noisy:NoisyCritic"),
     *(("generation", name) for name in ("evals.harness.generate:generate", "evals.harness.tasks:sample")),
     *(("generation", f"evals.models.{name}") for name in ("transformers:TransformersModel", "decode:Decoder")),
@@ -167,7 +167,7 @@ CODE = [
 
 @pytest.mark.parametrize(("stage", "name"), CODE)
 def test_a_definition_decides_its_stage(stage: str, name: str) -> None:
-    definitions = definitions_of(config())
+    definitions = list_definitions(config())
     assert [one for one in ("shared", *PARTS) if name in definitions[one]] == [stage]
 
 
@@ -178,12 +178,12 @@ def test_a_definition_decides_its_stage(stage: str, name: str) -> None:
      "trainers.checkpoints", "trainers.critics.store"],
 )  # fmt: skip
 def test_what_decides_nothing_is_in_no_stage(module: str) -> None:
-    names = {name for stage in definitions_of(config()).values() for name in stage}
+    names = {name for stage in list_definitions(config()).values() for name in stage}
     assert module not in {name.partition(":")[0] for name in names}
 
 
 def test_the_verifier_decides_training_where_it_gives_the_reward() -> None:
-    parts = {method: identity_of(config(method)) for method in ("sft", "capo")}
+    parts = {method: identify_trial(config(method)) for method in ("sft", "capo")}
     for key in ("verifier", "verifier's worker"):
         assert parts["capo"]["training"]["code"][key] == parts["sft"]["scoring"]["code"][key]
         assert key not in parts["sft"]["training"]["code"]
@@ -192,7 +192,7 @@ def test_the_verifier_decides_training_where_it_gives_the_reward() -> None:
 
 
 def test_the_backend_brings_its_own_code() -> None:
-    one, other = (definitions_of(config(**{"evaluation.backend": name}))["generation"] for name in ("hf", "vllm"))
+    one, other = (list_definitions(config(**{"evaluation.backend": name}))["generation"] for name in ("hf", "vllm"))
     assert "evals.models.transformers:TransformersModel" in {*one} - {*other}
     assert "evals.models.vllm:VllmModel" in {*other} - {*one}
 
@@ -211,7 +211,7 @@ def identities(draw: st.DrawFn) -> dict[str, Any]:
 @given(identities(), identities(), st.integers(0, 1), st.integers(0, 1))
 def test_a_training_is_its_part_and_the_seed(one: Any, other: Any, first: int, second: int) -> None:
     alike = (one["training"], first) == (other["training"], second)
-    assert (training_key(one, first) == training_key(other, second)) == alike
+    assert (hash_training(one, first) == hash_training(other, second)) == alike
 
 
 @given(identities(), identities(), st.sampled_from(["one", "two"]))
@@ -221,10 +221,10 @@ def test_completions_are_the_training_and_the_way_one_task_is_asked(one: Any, ot
         return parts["training"], rest, parts["generation"]["tasks"][task]
 
     alike = decides(one) == decides(other)
-    assert (generation_key(one, task, 0) == generation_key(other, task, 0)) == alike
+    assert (hash_generation(one, task, 0) == hash_generation(other, task, 0)) == alike
 
 
 @given(identities())
 def test_no_key_of_one_stage_is_a_key_of_another(parts: Any) -> None:
-    found = [training_key(parts, 0), *(generation_key(parts, task, 0) for task in ("one", "two"))]
+    found = [hash_training(parts, 0), *(hash_generation(parts, task, 0) for task in ("one", "two"))]
     assert len({*found}) == 3

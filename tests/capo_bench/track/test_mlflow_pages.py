@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from fakehome import FakeHome  # noqa: E402
 
-from capo_bench.analysis.answer import answered  # noqa: E402
+from capo_bench.analysis.answer import build_tracked_answer  # noqa: E402
 from capo_bench.pages.report import build_report, write_report  # noqa: E402
 from capo_bench.store.home import Home  # noqa: E402
 from capo_bench.store.ledger import Ledger  # noqa: E402
@@ -50,7 +50,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> FakeHome:
     keep_plan(plan, fake.home, RunRequest("name: fake"))
     Ledger(fake.home.study("fake").ledger).append("study_started", profile="quick", plan=[t.id for t in plan.trials])
     write_report(build_report(plan, fake.home), fake.home.study("fake").profile("quick").report)
-    found = sync(fake.home, "fake", store_of(fake.home), answered=answered)
+    found = sync(fake.home, "fake", store_of(fake.home), answered=build_tracked_answer)
     assert (found.delivered, found.lost) == (8, [])
     return fake
 
@@ -145,7 +145,7 @@ def test_a_prompt_of_a_language_model_has_a_version_for_each_text(client, tracke
     for _ in range(2):
         traces._write_prompt(client, trial, "steps")
         assert client.get_prompt_version_by_alias("critic-steps", "latest").version == 1
-    monkeypatch.setattr("trainers.credit.prompt.instructions", lambda aim, reference, reply: "Judge otherwise.")
+    monkeypatch.setattr("trainers.credit.prompt.write_instructions", lambda aim, reference, reply: "Judge otherwise.")
     traces._write_prompt(client, trial, "steps")
     assert client.get_prompt_version_by_alias("critic-steps", "latest").version == 2
     traces._write_prompt(client, tracked.plan().trials[-2], "answer")  # a critic that is no language model has none

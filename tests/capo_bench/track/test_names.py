@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
+from capo_bench.track.names import format_mlflow_param, make_mlflow_name, select_mlflow_metrics
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
     ],
 )
 def test_names_that_mlflow_refuses_are_put_in_words(ours, theirs):
-    assert mlflow_name(ours) == theirs
+    assert make_mlflow_name(ours) == theirs
 
 
 @settings(deadline=None)
@@ -30,15 +30,15 @@ def test_names_that_mlflow_refuses_are_put_in_words(ours, theirs):
 def test_mlflow_takes_every_name(name):
     from mlflow.utils.validation import _validate_metric_name
 
-    _validate_metric_name(mlflow_name(name))
+    _validate_metric_name(make_mlflow_name(name))
 
 
 def test_what_is_no_finite_number_is_left_out():
     values = {"a@1": 1, "b": math.nan, "c": math.inf, "d": None, "e": "text", "f": 0.5, "g": True}
-    assert mlflow_metrics(values, "train/") == {"train/a_at_1": 1.0, "train/f": 0.5, "train/g": 1.0}
+    assert select_mlflow_metrics(values, "train/") == {"train/a_at_1": 1.0, "train/f": 0.5, "train/g": 1.0}
 
 
 def test_long_parameters_are_cut():
-    assert mlflow_param({"name": "noisy"}) == "{'name': 'noisy'}"
-    assert len(mlflow_param("x" * 7000)) == 6000
-    assert mlflow_param("x" * 6000) == "x" * 6000
+    assert format_mlflow_param({"name": "noisy"}) == "{'name': 'noisy'}"
+    assert len(format_mlflow_param("x" * 7000)) == 6000
+    assert format_mlflow_param("x" * 6000) == "x" * 6000

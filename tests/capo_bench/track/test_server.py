@@ -12,7 +12,7 @@ from postgres import free_port
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
 from capo_bench.track.server import serve
-from capo_bench.track.store import Store, server_command, store_of
+from capo_bench.track.store import Store, build_server_command, store_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,7 +35,7 @@ def test_the_store_is_the_users_if_there_is_one(home, monkeypatch):
     own = store_of(home)
     lock = home.tracking.with_name("mlflow.lock")
     assert own == Store(f"sqlite:///{home.tracking}", home.artifacts, home.tracking, lock)
-    assert server_command(own, 5001)[-2:] == ["--default-artifact-root", str(home.artifacts)]
+    assert build_server_command(own, 5001)[-2:] == ["--default-artifact-root", str(home.artifacts)]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
     assert (store_of(home), store_of(home).remote) == (Store("https://mlflow.example"), True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:p@127.0.0.1/runs")

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from capo_bench.track.store import Store, quiet_environment
+from capo_bench.track.store import Store, build_quiet_environment
 
 
 def run_trials(desk, plan, trials, finished=True):
@@ -328,7 +328,7 @@ print(is_telemetry_disabled(), get_telemetry_client())
 
 def test_mlflow_is_kept_from_telling_anybody_of_its_use(tmp_path, monkeypatch):
     """In a process of its own: MLflow decides when it is first imported, and another test may have done that."""
-    for name in quiet_environment():
+    for name in build_quiet_environment():
         monkeypatch.delenv(name, raising=False)
     done = subprocess.run([sys.executable, "-c", QUIET, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "None"]
@@ -337,10 +337,10 @@ def test_mlflow_is_kept_from_telling_anybody_of_its_use(tmp_path, monkeypatch):
 def test_the_trainers_of_others_do_not_import_mlflow_where_trials_are_trained(monkeypatch):
     from transformers.integrations import is_mlflow_available
 
-    for name in quiet_environment():
+    for name in build_quiet_environment():
         monkeypatch.delenv(name, raising=False)
     assert is_mlflow_available()
-    for name, value in quiet_environment().items():
+    for name, value in build_quiet_environment().items():
         monkeypatch.setenv(name, value)
     assert not is_mlflow_available()
 

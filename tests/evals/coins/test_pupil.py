@@ -20,7 +20,7 @@ from evals.coins.pupil import (
     Misconception,
     Pupil,
     draw_pupil,
-    touched_share,
+    measure_touched_share,
 )
 from evals.coins.solutions import SEPARATOR, check, demonstrate
 
@@ -88,8 +88,8 @@ def test_a_rule_is_followed_about_as_often_as_it_is_believed():
 
 
 def test_about_a_third_of_the_lessons_steps_are_touched():
-    assert 0.25 < touched_share(MISCONCEPTIONS, "lessons") < 0.4
-    assert touched_share((), "lessons") == 0
+    assert 0.25 < measure_touched_share(MISCONCEPTIONS, "lessons") < 0.4
+    assert measure_touched_share((), "lessons") == 0
 
 
 def test_what_reinforcement_never_meets_is_touched():

@@ -13,7 +13,7 @@ from evals.coins.problems import LIMIT, Chain, apply, draw_chain
 from evals.coins.pupil import MISCONCEPTIONS, Pupil
 from evals.coins.solutions import SEPARATOR, attempt, check, demonstrate, review
 from evals.verify.answers import clean
-from evals.verify.numbers import equal_numbers
+from evals.verify.numbers import compare_numbers
 
 CHAIN = Chain("Ann", 3, (("+", 4), ("-", 2), ("*", 3)))  # 3 → 7 → 5 → 15
 CLEAN = ("3 + 4 = 7", "7 - 2 = 5", "5 * 3 = 15", "\\boxed{15}")
@@ -243,7 +243,7 @@ def judged_step_by_step(chain, steps):
             else:
                 most = places[0] + 1 if places else min(most + 1, done)
         elif most == done and re.fullmatch(r"\\boxed\{[^{}]*\}", step):
-            stands = done if equal_numbers(clean(step[7:-1]), str(total)) is True else None
+            stands = done if compare_numbers(clean(step[7:-1]), str(total)) is True else None
         if stands is None:
             wrong.add(index)
         elif before != truth[stands]:

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.critics.metrics import ShareEstimate, area_estimate
+from evals.critics.metrics import ShareEstimate, estimate_area
 
 STEPS = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 5)), max_size=20)
 
 
 def area(doubts, wrong, groups=None) -> ShareEstimate:
     names = [f"#{row}" for row in range(len(doubts))] if groups is None else [str(group) for group in groups]
-    return area_estimate(np.array(doubts, dtype=np.float64), np.array(wrong, dtype=np.bool_), names)
+    return estimate_area(np.array(doubts, dtype=np.float64), np.array(wrong, dtype=np.bool_), names)
 
 
 def of_pairs(doubts, wrong) -> float | None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.benchmarks import Problem
-from evals.critics.data import STEP_DATA, Selection, checked_subsets, drawn, shares
+from evals.critics.data import STEP_DATA, Selection, check_subsets, divide_equally, draw_solutions
 from evals.critics.labels import LabelledSolution, StepLabels
 from evals.tasks.rows import DataErrors
 
@@ -26,7 +26,7 @@ def solutions(**subsets: tuple[int, int]) -> list[LabelledSolution]:
 
 
 def test_as_many_of_each_subset_each_as_erroneous_as_it_stands():
-    found = drawn(solutions(a=(75, 25), b=(10, 10), c=(1, 2)), 43, seed=0)
+    found = draw_solutions(solutions(a=(75, 25), b=(10, 10), c=(1, 2)), 43, seed=0)
     counts = Counter((s.subset, bool(s.labels.wrong)) for s in found)
     assert counts == {
         ("a", True): 15,
@@ -40,20 +40,20 @@ def test_as_many_of_each_subset_each_as_erroneous_as_it_stands():
 
 def test_it_is_a_draw_and_no_prefix_and_keeps_the_order():
     everything = solutions(a=(50, 50))
-    first, second = (drawn(everything, 20, seed) for seed in (0, 1))
+    first, second = (draw_solutions(everything, 20, seed) for seed in (0, 1))
     assert first != second
-    assert first == drawn(everything, 20, 0) == sorted(first, key=everything.index)
+    assert first == draw_solutions(everything, 20, 0) == sorted(first, key=everything.index)
     assert first[:10] != everything[:10]
 
 
 def test_without_a_limit_everything_is_taken():
     everything = solutions(a=(2, 3))
-    assert drawn(everything, None, 0) == drawn(everything, 99, 0) == everything
+    assert draw_solutions(everything, None, 0) == draw_solutions(everything, 99, 0) == everything
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=5), st.integers(0, 60))
 def test_shares_are_as_equal_as_the_sizes_allow(sizes, limit):
-    taken = shares(sizes, limit)
+    taken = divide_equally(sizes, limit)
     assert sum(taken) == min(limit, sum(sizes))
     assert all(0 <= count <= size for count, size in zip(taken, sizes, strict=True))
     for count, size in zip(taken, sizes, strict=True):
@@ -62,13 +62,13 @@ def test_shares_are_as_equal_as_the_sizes_allow(sizes, limit):
 
 def test_subsets_are_checked_together():
     with pytest.raises(DataErrors) as errors:
-        checked_subsets("bench", ["maths", "x", "math"], ["math", "gsm8k"])
+        check_subsets("bench", ["maths", "x", "math"], ["math", "gsm8k"])
     assert str(errors.value).splitlines() == [
         "--data bench: unknown subset 'maths' (did you mean 'math'?); known: math, gsm8k",
         "--data bench: unknown subset 'x'; known: math, gsm8k",
     ]
-    assert checked_subsets("bench", ["math", "math"], ["math", "gsm8k"]) == ("math",)
-    assert checked_subsets("bench", [], ["math", "gsm8k"]) == ("math", "gsm8k")
+    assert check_subsets("bench", ["math", "math"], ["math", "gsm8k"]) == ("math",)
+    assert check_subsets("bench", [], ["math", "gsm8k"]) == ("math", "gsm8k")
 
 
 @pytest.mark.parametrize("name", STEP_DATA.names())

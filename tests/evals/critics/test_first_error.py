@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evals.critics.first_error import first_error_scores, identified
+from evals.critics.first_error import is_identified, score_first_error
 from evals.critics.labels import StepLabels
 from evals.critics.metrics import ShareEstimate
 
@@ -34,12 +34,12 @@ def flags(*steps: int) -> np.ndarray:
     ],
 )
 def test_one_solution(flagged, first, right):
-    assert identified(flags(*flagged), label(first)) is right
+    assert is_identified(flags(*flagged), label(first)) is right
 
 
 @pytest.mark.parametrize("first", [None, 1])
 def test_without_a_verdict_nothing_is_identified(first):
-    assert identified(None, label(first)) is False
+    assert is_identified(None, label(first)) is False
 
 
 def test_by_hand():
@@ -48,7 +48,7 @@ def test_by_hand():
     a_labels = [label(1)] * 4 + [label(None)] * 4
     # Erroneous: 0 of 1. Clean: 1 of 1. Harmonic mean 0.
     b_flags, b_labels = [flags(), flags()], [label(0), label(None)]
-    found = first_error_scores({"a": a_flags, "b": b_flags}, {"a": a_labels, "b": b_labels})
+    found = score_first_error({"a": a_flags, "b": b_flags}, {"a": a_labels, "b": b_labels})
     a, b, mean = found["a"], found["b"], found["mean"]
     assert (a.on_erroneous.value, a.on_clean.value, a.f1.value) == pytest.approx((0.5, 0.75, 0.6))
     assert (a.erroneous, a.clean, a.unanswered) == (4, 4, 1)
@@ -59,7 +59,7 @@ def test_by_hand():
 
 def test_the_interval_is_the_binomial_one():
     rows = [flags(1), flags(0)] * 50
-    scores = first_error_scores({"a": rows}, {"a": [label(1)] * 100})["a"]
+    scores = score_first_error({"a": rows}, {"a": [label(1)] * 100})["a"]
     half = (scores.on_erroneous.high - scores.on_erroneous.low) / 2
     assert half == pytest.approx(1.96 * 0.05, rel=0.1)
     assert scores.on_clean == scores.f1 == ShareEstimate(None)
@@ -67,9 +67,9 @@ def test_the_interval_is_the_binomial_one():
 
 def test_an_always_silent_critic_scores_nothing():
     labels = [label(1), label(2), label(None)]
-    scores = first_error_scores({"a": [flags()] * 3}, {"a": labels})["a"]
+    scores = score_first_error({"a": [flags()] * 3}, {"a": labels})["a"]
     assert (scores.on_erroneous.value, scores.on_clean.value, scores.f1.value) == (0, 1, 0)
 
 
 def test_one_subset_has_no_mean():
-    assert list(first_error_scores({"a": [flags()]}, {"a": [label(None)]})) == ["a"]
+    assert list(score_first_error({"a": [flags()]}, {"a": [label(None)]})) == ["a"]

@@ -25,7 +25,7 @@ from evals.harness.results import read_result
 from evals.harness.score import score
 from evals.harness.tasks import load_tasks
 from evals.models.base import Completion, Likelihood, Usage
-from evals.tasks import task_files
+from evals.tasks import list_task_files
 from evals.verify import Verifier
 
 MODEL = "acme/dice-7b"
@@ -103,7 +103,7 @@ def by_lm_eval(task, replay, out):
 def lm_eval_task(name, repeats=1):
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = TaskManager(include_defaults=False, metadata={"problems": COUNT})
-    (task,) = manager.load([str(task_files()[name])])["tasks"].values()
+    (task,) = manager.load([str(list_task_files()[name])])["tasks"].values()
     task.set_config("repeats", repeats)
     return task
 

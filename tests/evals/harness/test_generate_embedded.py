@@ -79,10 +79,10 @@ def test_the_result_counts_every_completion(whole):
 
 
 def test_the_weights_are_part_of_the_identity(task, whole, tmp_path):
-    from evals.harness.identity import EvaluationError, comparable
+    from evals.harness.identity import EvaluationError, explain_incomparable
 
     other = opened(save_model(tmp_path / "other", seed=1))
     with pytest.raises(EvaluationError, match=r"model\.weights"):
         generate(task, other, whole, seed=1)
     generate(task, other, tmp_path / "coins_test", seed=2)
-    assert comparable(scored(tmp_path / "coins_test").identity, read_result(whole).identity) == []
+    assert explain_incomparable(scored(tmp_path / "coins_test").identity, read_result(whole).identity) == []

@@ -10,7 +10,7 @@ from dicemodel import SAMPLING, DiceModel, choice_task, coins_task, generate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.harness.folder import read_seconds, read_task, whole_batches
+from evals.harness.folder import read_seconds, read_task, read_whole_batches
 from evals.harness.identity import EvaluationError
 from evals.harness.progress import Progress
 from evals.models.base import Completion, Likelihood, Sampling
@@ -104,7 +104,7 @@ def test_hostile_text_survives_on_its_own_line(tmp_path):
             return Completion(text)
 
     generate(TASK, Hostile(), tmp_path, seed=5)
-    assert {line["completion"] for line in whole_batches(tmp_path / "generations.jsonl")[0]} == {text}
+    assert {line["completion"] for line in read_whole_batches(tmp_path / "generations.jsonl")[0]} == {text}
     content(tmp_path).decode("ascii")
     assert len(content(tmp_path).splitlines()) == len((content(tmp_path)).decode().splitlines()) == 21
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from dicemodel import DiceModel, coins_task, generate
 
-from evals.harness.folder import whole_batches
+from evals.harness.folder import read_whole_batches
 
 PROGRAM = Path(__file__).with_name("dicemodel.py")
 TASK, BATCHES = coins_task(10, 4), 10
@@ -40,9 +40,9 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path, luck):
     generate(TASK, DiceModel(), tmp_path / "whole", seed=5)
     code = -signal.SIGKILL
     while code == -signal.SIGKILL:
-        known, _ = whole_batches(tmp_path / "cut" / "generations.jsonl")
+        known, _ = read_whole_batches(tmp_path / "cut" / "generations.jsonl")
         code = run_and_kill(tmp_path / "cut", rng.uniform(0, 0.07))
-        now, _ = whole_batches(tmp_path / "cut" / "generations.jsonl")
+        now, _ = read_whole_batches(tmp_path / "cut" / "generations.jsonl")
         assert now[: len(known)] == known  # what was there is never lost
         killed += code == -signal.SIGKILL
     assert code == 0

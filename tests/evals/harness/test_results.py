@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evals.estimates import Estimate
 from evals.harness.folder import read_samples, write_samples
-from evals.harness.identity import Difference, EvaluationError, comparable, find_differences
+from evals.harness.identity import Difference, EvaluationError, explain_incomparable, find_differences
 from evals.harness.results import read_result, write_result
 from evals.harness.score import score
 from evals.verify import Verifier
@@ -82,7 +82,7 @@ def folder(tmp_path_factory):
     ],
 )
 def test_what_decides_a_number_beside_the_model_must_agree(key, value):
-    (difference,) = comparable(IDENTITY, changed(key, value))
+    (difference,) = explain_incomparable(IDENTITY, changed(key, value))
     assert difference.key.startswith(key)
 
 
@@ -97,22 +97,24 @@ def test_what_decides_a_number_beside_the_model_must_agree(key, value):
     ],
 )
 def test_the_model_and_the_seed_may_differ(key, value):
-    assert comparable(IDENTITY, changed(key, value)) == []
+    assert explain_incomparable(IDENTITY, changed(key, value)) == []
 
 
 def test_all_that_differs_is_named_with_both_values():
     other = changed("model.dtype", "float32")
     other["sampling"]["top_p"] = 1.0
-    assert comparable(IDENTITY, other) == [
+    assert explain_incomparable(IDENTITY, other) == [
         Difference("model.dtype", "bfloat16", "float32"), Difference("sampling.top_p", 0.95, 1.0)
     ]  # fmt: skip
-    assert [str(one) for one in comparable(IDENTITY, other)] == [
+    assert [str(one) for one in explain_incomparable(IDENTITY, other)] == [
         'model.dtype: "bfloat16" there, "float32" here', "sampling.top_p: 0.95 there, 1.0 here"
     ]  # fmt: skip
 
 
 def test_a_key_that_only_begins_like_one_that_may_differ_counts():
-    assert [one.key for one in comparable(IDENTITY, changed("model.model_length", 4))] == ["model.model_length"]
+    assert [one.key for one in explain_incomparable(IDENTITY, changed("model.model_length", 4))] == [
+        "model.model_length"
+    ]
 
 
 TREES = st.recursive(

@@ -9,10 +9,10 @@ from dicemodel import HOSTILE, DiceModel, choice_task, coins_task, generate
 
 from evals.benchmarks import Problem
 from evals.coins import COINS
-from evals.harness.folder import Asked, read_samples, read_task, whole_batches
+from evals.harness.folder import Asked, read_samples, read_task, read_whole_batches
 from evals.harness.identity import EvaluationError
 from evals.harness.results import read_result
-from evals.harness.score import chosen, judge, score
+from evals.harness.score import choose_option, judge, score
 from evals.models.base import Completion, Likelihood, Usage
 from evals.verify import VERIFIER_VERSION, Verifier
 from evals.verify.forms import Form
@@ -143,7 +143,7 @@ def test_nothing_in_nothing_out(verifier):
 
 def weighed(logprobs, options=(" red", " blue"), answer="B", **more):
     problem = Problem("q", "Which?", answer, Form("choice", options=tuple(option.strip() for option in options)))
-    return chosen(
+    return choose_option(
         Asked(problem, "Which?", options),
         line(problem, "", 0, ranking={"logprobs": logprobs, "greedy": [False] * len(logprobs)}, **more),
     )
@@ -227,7 +227,8 @@ def test_samples_stand_problem_by_problem(verifier, tmp_path):
         (problem.id, number) for problem in task.problems for number in range(3)
     ]
     said = {
-        (one["problem"], one["sample"]): one["completion"] for one in whole_batches(tmp_path / "generations.jsonl")[0]
+        (one["problem"], one["sample"]): one["completion"]
+        for one in read_whole_batches(tmp_path / "generations.jsonl")[0]
     }
     assert all(sample["completion"] == said[sample["problem"], sample["sample"]] for sample in samples)
 

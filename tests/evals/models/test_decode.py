@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicLayer
 
 from evals.models.base import Sampling
 from evals.models.decode import Decoder, RoomyLayer, choose, count_shared, make_cache, place_texts
-from evals.models.draws import completion_draws, draw_key, draw_seed, make_uniform_draws
+from evals.models.draws import draw_key, draw_numbers, draw_seed, make_uniform_draws
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
 
@@ -68,7 +68,7 @@ def written(rows):
 
 @pytest.mark.parametrize("n", [1, 3, 9])
 def test_completions_are_those_of_reading_the_whole_text_anew(model, n):
-    draws = completion_draws(KEYS, 0, n, 12)
+    draws = draw_numbers(KEYS, 0, n, 12)
     rows = decode(model, {-1}, PROMPTS, [12] * 4, n, draws)
     wanted = [
         [plain(model, *each) for each in zip([p] * n, row, strict=True)] for p, row in zip(PROMPTS, draws, strict=True)
@@ -86,7 +86,7 @@ def test_greedy_is_what_generate_writes(model):
 def test_an_end_token_ends_a_completion_alone(model):
     # Every seventh token ends: completions of one row end at different places, and rows are dropped on the way.
     ends = set(range(0, 512, 7))
-    draws = completion_draws(KEYS, 0, 3, 40)
+    draws = draw_numbers(KEYS, 0, 3, 40)
     rows = decode(model, ends, PROMPTS, [40] * 4, 3, draws)
     lengths = set()
     for prompt, row, numbers in zip(PROMPTS, rows, draws, strict=True):
@@ -98,20 +98,20 @@ def test_an_end_token_ends_a_completion_alone(model):
 
 
 def test_each_prompt_has_a_limit_of_its_own(model):
-    rows = decode(model, {-1}, PROMPTS, [1, 5, 3, 2], 2, completion_draws(KEYS, 0, 2, 5))
+    rows = decode(model, {-1}, PROMPTS, [1, 5, 3, 2], 2, draw_numbers(KEYS, 0, 2, 5))
     assert [[len(each.ids) for each in row] for row in rows] == [[1, 1], [5, 5], [3, 3], [2, 2]]
     assert not any(each.ended for row in rows for each in row)
 
 
 def test_the_limit_may_fall_on_the_end_token(full):
-    [[one]] = decode(full, range(512), [[3]], [1], 1, completion_draws(KEYS[:1], 0, 1, 1))
+    [[one]] = decode(full, range(512), [[3]], [1], 1, draw_numbers(KEYS[:1], 0, 1, 1))
     assert (len(one.ids), one.ended) == (1, True)
 
 
 @pytest.mark.parametrize("order", [[3, 1, 0, 2], [2], [0, 1]])
 def test_company_changes_nothing(model, order):
     warm = Sampling(0.7, 0.9, 30)
-    draws = completion_draws(KEYS, 0, 4, 30)
+    draws = draw_numbers(KEYS, 0, 4, 30)
     together = written(decode(model, {-1}, PROMPTS, [30] * 4, 4, draws, warm))
     some = decode(model, {-1}, [PROMPTS[row] for row in order], [30] * len(order), 4, draws[order], warm)
     assert written(some) == [together[row] for row in order]
@@ -119,7 +119,7 @@ def test_company_changes_nothing(model, order):
 
 def test_equal_prompts_and_prompts_that_begin_others(full):
     prompts = [[3, 4], [3, 4], [3, 4, 5], [3]]
-    draws = completion_draws(KEYS, 0, 2, 6)
+    draws = draw_numbers(KEYS, 0, 2, 6)
     rows = written(decode(full, {-1}, prompts, [6] * 4, 2, draws))
     assert rows == [[plain(full, p, own) for own in row] for p, row in zip(prompts, draws, strict=True)]
 
@@ -127,7 +127,7 @@ def test_equal_prompts_and_prompts_that_begin_others(full):
 def test_completions_are_read_together_until_they_differ(full):
     widths = []
     full.model.embed_tokens.register_forward_hook(lambda _module, inputs, _output: widths.append(inputs[0].numel()))
-    same = np.tile(completion_draws(KEYS[:1], 0, 1, 6), (1, 5, 1))
+    same = np.tile(draw_numbers(KEYS[:1], 0, 1, 6), (1, 5, 1))
     same[0, 4, 3] = (same[0, 4, 3] + 0.5) % 1  # the fifth completion differs at its fourth token
     [row] = written(decode(full, {-1}, PROMPTS[:1], [6], 5, same))
     assert row[0] == row[1] == row[2] == row[3]
@@ -155,7 +155,7 @@ def test_what_prompts_begin_with_alike_is_read_once(prompts, shared):
 
 def test_a_beginning_of_some_prompts_changes_nothing(full):
     prompts = [[*begin, *rest] for begin in (BEGIN, [40, 41, 42, 43]) for rest in ([5, 6], [7], [8, 9, 20])]
-    draws = completion_draws([bytes([number]) for number in range(6)], 0, 2, 8)
+    draws = draw_numbers([bytes([number]) for number in range(6)], 0, 2, 8)
     rows = written(decode(full, {-1}, prompts, [8] * 6, 2, draws))
     assert count_shared(prompts) == 3
     assert rows == [[plain(full, p, own) for own in row] for p, row in zip(prompts, draws, strict=True)]
@@ -229,9 +229,9 @@ def test_any_number_below_one_draws_a_possible_token(logits, draw, top_p):
 
 def test_a_completions_numbers_are_its_own():
     assert np.array_equal(make_uniform_draws(b"k", 3, 50)[:20], make_uniform_draws(b"k", 3, 20))
-    split = [completion_draws(KEYS, 0, 2, 5), completion_draws(KEYS, 2, 3, 5)]
-    assert np.array_equal(np.concatenate(split, axis=1), completion_draws(KEYS, 0, 5, 5))
-    assert len(np.unique(completion_draws(KEYS, 0, 5, 50))) == 4 * 5 * 50
+    split = [draw_numbers(KEYS, 0, 2, 5), draw_numbers(KEYS, 2, 3, 5)]
+    assert np.array_equal(np.concatenate(split, axis=1), draw_numbers(KEYS, 0, 5, 5))
+    assert len(np.unique(draw_numbers(KEYS, 0, 5, 50))) == 4 * 5 * 50
 
 
 def test_draws_are_keyed_by_seed_and_text():

@@ -9,7 +9,7 @@ from tinymodel import save_model, tokenizer_of_coins
 
 from evals.coins import COINS
 from evals.models.base import ModelError
-from evals.models.prompt import INSTRUCTION, MARK, choose_template, encode, render, template_hash
+from evals.models.prompt import INSTRUCTION, MARK, choose_template, encode, hash_template, render
 from evals.tasks import FOLDER
 from trainers.backbones.tiny import END
 
@@ -121,9 +121,9 @@ def test_a_template_that_asks_for_the_date_gets_the_same_one_every_day(tokenizer
 
 
 def test_the_date_is_part_of_what_stands_around_a_problem(monkeypatch):
-    before = {template: template_hash(template, CHAT) for template in ("bare", "plain", "chat", "message")}
+    before = {template: hash_template(template, CHAT) for template in ("bare", "plain", "chat", "message")}
     monkeypatch.setattr("evals.models.prompt.TEMPLATE_DATE", datetime(2027, 1, 1))
-    assert {name for name, value in before.items() if template_hash(name, CHAT) != value} == {"chat", "message"}
+    assert {name for name, value in before.items() if hash_template(name, CHAT) != value} == {"chat", "message"}
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_a_template_that_cannot_be_is_refused(tokenizer):
 
 
 def test_the_hash_is_of_what_stands_around_a_problem():
-    assert template_hash("chat", "a") != template_hash("chat", "b")
-    assert template_hash("plain", "a") == template_hash("plain", None)
-    assert len({template_hash("bare", CHAT), template_hash("plain", CHAT), template_hash("chat", CHAT)}) == 3
-    assert len(template_hash("bare", None)) == 12
+    assert hash_template("chat", "a") != hash_template("chat", "b")
+    assert hash_template("plain", "a") == hash_template("plain", None)
+    assert len({hash_template("bare", CHAT), hash_template("plain", CHAT), hash_template("chat", CHAT)}) == 3
+    assert len(hash_template("bare", None)) == 12
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import yaml
 
 import evals.tasks
 from evals.registry import UnknownNameError
-from evals.tasks import FOLDER, LIMITS, SUITES, TASKS, limit_of, task_files, task_names
+from evals.tasks import FOLDER, LIMITS, SUITES, TASKS, limit_of, list_task_files, list_task_names
 
 MATHS = ("math500", "gsm8k", "aime24", "aime25", "amc23", "minerva_math", "olympiadbench")
 CHOICES = ("arc_challenge", "gpqa_diamond", "mmlu_pro")
@@ -47,10 +47,10 @@ def installed(monkeypatch, tmp_path):
             (tmp_path / "my_tasks" / f"{task}.yaml").write_text(f"task: capo_{task}\n", encoding="utf-8")
         point = EntryPoint("mine", package, evals.tasks.GROUP)
         monkeypatch.setattr(evals.tasks, "entry_points", lambda group: [point] if group == point.group else [])
-        task_files.cache_clear()
+        list_task_files.cache_clear()
 
     yield install
-    task_files.cache_clear()
+    list_task_files.cache_clear()
 
 
 def test_every_benchmark_has_its_task():
@@ -67,7 +67,7 @@ def test_the_suites():
 
 
 def test_suites_and_tasks_are_named_alike_and_each_task_comes_once():
-    assert task_names(["aime25", "math", "coins_test", "coins"]) == (
+    assert list_task_names(["aime25", "math", "coins_test", "coins"]) == (
         "aime25",
         *(name for name in MATHS if name != "aime25"),
         *COINS,
@@ -76,7 +76,7 @@ def test_suites_and_tasks_are_named_alike_and_each_task_comes_once():
 
 def test_all_unknown_names_are_told_with_what_was_meant():
     with pytest.raises(UnknownNameError) as error:
-        task_names(["math50", "aime24", "papers"])
+        list_task_names(["math50", "aime24", "papers"])
     first, second = str(error.value).splitlines()
     assert first.startswith("unknown task or suite 'math50' (did you mean 'math500'?); suites: paper, math, ood")
     assert second.startswith("unknown task or suite 'papers' (did you mean 'paper'?)")
@@ -130,26 +130,26 @@ def test_likelihoods_are_of_the_rows_that_the_generated_answers_are_of(name):
 
 def test_a_package_adds_tasks(installed):
     installed("squares", "_shared")
-    assert task_names(["squares", "aime24"]) == ("squares", "aime24")
-    assert task_files()["squares"].is_file()
-    assert "_shared" not in task_files()
+    assert list_task_names(["squares", "aime24"]) == ("squares", "aime24")
+    assert list_task_files()["squares"].is_file()
+    assert "_shared" not in list_task_files()
 
 
 def test_a_package_cannot_take_a_task_s_name(installed):
     installed("math500")
     with pytest.raises(ValueError, match=r"two folders hold the task 'math500': .*rename one of them"):
-        task_files()
+        list_task_files()
 
 
 def test_a_package_that_is_gone_is_told(installed):
     installed(package="no_such_tasks")
     with pytest.raises(ValueError, match=r"'mine' is registered as no_such_tasks, which is no package"):
-        task_files()
+        list_task_files()
 
 
 def test_the_catalogue_is_light():
     code = (
-        "import sys, evals.tasks; evals.tasks.task_names(['paper']); "
+        "import sys, evals.tasks; evals.tasks.list_task_names(['paper']); "
         "print([name for name in ('lm_eval', 'datasets', 'torch', 'pydantic', 'yaml') if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import pytest
 from rowsof import raw
 
 from evals.models.prompt import INSTRUCTION
-from evals.tasks.canonical import form
+from evals.tasks.canonical import get_form
 from evals.tasks.choices import arc_challenge, gpqa_diamond, mmlu_pro
 from evals.tasks.prompts import instructed, lettered, letters, listed, right_option
 from evals.tasks.rows import DataErrors
@@ -40,7 +40,7 @@ def test_both_layouts_of_arc_give_one_doc():
     ours, theirs = (only(arc_challenge(raw({**row, "answerKey": "B"}))) for row in (HUB_S, AI2_S))
     assert ours == theirs
     assert (ours["id"], ours["answer"], ours["options"]) == ("b/M_1", "B", ["a", "b", "c"])
-    assert form(ours) == Form("choice", options=("a", "b", "c"))
+    assert get_form(ours) == Form("choice", options=("a", "b", "c"))
 
 
 @pytest.mark.parametrize(

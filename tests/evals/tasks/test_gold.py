@@ -17,10 +17,10 @@ from test_catalogue import written
 from evals.benchmarks import Problem
 from evals.harness.tasks import load_tasks
 from evals.tasks import TASKS
-from evals.tasks.selfcheck import self_check
+from evals.tasks.selfcheck import check_references
 from evals.verify import Verifier, golds, rules
-from evals.verify.numbers import equal_numbers
-from evals.verify.walk import equal
+from evals.verify.numbers import compare_numbers
+from evals.verify.walk import compare_values
 
 GENERATED = [name for name in TASKS if not name.endswith("_ll") and name != "gpqa_diamond"]
 TABLE = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
@@ -38,15 +38,15 @@ def understood(text: str) -> bool:
 
 def read_in_full(problem: Problem) -> bool:
     """Return whether every part of a reference is a number or read by math-verify."""
-    gold = golds.reference(problem.answer, problem.form)
+    gold = golds.read_reference(problem.answer, problem.form)
     missed = []
 
     def leaf(part: str, same: str) -> bool:
-        if equal_numbers(part, same) is None and not understood(part):
+        if compare_numbers(part, same) is None and not understood(part):
             missed.append(part)
         return True
 
-    return not rules.broken_cap(gold.text) and equal(gold.value, gold.value, leaf) is True and not missed
+    return not rules.find_broken_cap(gold.text) and compare_values(gold.value, gold.value, leaf) is True and not missed
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def verifier():
 @pytest.mark.parametrize("name", GENERATED)
 def test_every_reference_is_right(name, benchmark_data, verifier):
     (task,) = load_tasks([name], data_dir=benchmark_data)
-    assert self_check(task.problems, verifier) == []
+    assert check_references(task.problems, verifier) == []
 
 
 @pytest.mark.parametrize("name", [name for name in GENERATED if written(name)["process_docs"].split(".")[2] == "maths"])

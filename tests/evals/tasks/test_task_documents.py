@@ -14,7 +14,7 @@ from test_catalogue import written
 
 import evals.tasks
 from evals.harness.tasks import load_tasks
-from evals.tasks import FOLDER, TASKS, task_files
+from evals.tasks import FOLDER, TASKS, list_task_files
 
 DOCS = Path(__file__).parents[3] / "docs"
 TABLE = (DOCS / "tasks.md").read_text(encoding="utf-8")
@@ -34,9 +34,9 @@ def package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("mine", "shown_tasks", evals.tasks.GROUP)
     monkeypatch.setattr(evals.tasks, "entry_points", lambda group: [point])
-    task_files.cache_clear()
+    list_task_files.cache_clear()
     yield
-    task_files.cache_clear()
+    list_task_files.cache_clear()
 
 
 def test_the_yaml_shown_is_a_task(package, tmp_path):

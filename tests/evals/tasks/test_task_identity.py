@@ -8,7 +8,7 @@ import pytest
 
 import evals.tasks
 from evals.tasks import TASKS
-from evals.tasks.identity import task_identity
+from evals.tasks.identity import identify_task
 
 BASE = "repeats: 4\ngeneration_kwargs: {temperature: 0.6}\nprocess_docs: !function some.rows\n"
 TASK = "include: _base.yaml\ntask: capo_one\ndataset_kwargs: {folder: one}\n"
@@ -25,18 +25,18 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def settings() -> str:
-    return task_identity("one", None)["settings"]
+    return identify_task("one", None)["settings"]
 
 
 def test_every_shipped_task_has_settings_of_its_own() -> None:
-    found = [task_identity(name, None)["settings"] for name in TASKS]
+    found = [identify_task(name, None)["settings"] for name in TASKS]
     assert len(set(found)) == len(TASKS)
 
 
 def test_it_is_the_same_every_time_and_runs_no_code(one: Path) -> None:
     # The module of the function cannot be imported: it is only read.
     assert settings() == settings()
-    assert "data" not in task_identity("one", None)
+    assert "data" not in identify_task("one", None)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_a_setting_decides_wherever_it_stands(one: Path, file: str, old: str, ne
 
 
 def test_a_function_decides_by_what_it_does_and_not_by_its_name(one: Path) -> None:
-    before = task_identity("one", None)
+    before = identify_task("one", None)
     text = (one / "some.py").read_text()
     (one / "some.py").write_text(text.replace("return docs", "return docs[:1]"))
-    assert task_identity("one", None)["code"] != before["code"]
+    assert identify_task("one", None)["code"] != before["code"]
     (one / "some.py").write_text(text.replace("rows", "lines"))
     (one / "_base.yaml").write_text(BASE.replace("some.rows", "some.lines"))
-    assert task_identity("one", None) == before
+    assert identify_task("one", None) == before
 
 
 def test_comments_and_order_do_not_decide(one: Path) -> None:
@@ -102,17 +102,17 @@ def test_local_data_decides_by_its_bytes(one: Path, tmp_path: Path) -> None:
     (data / "one").mkdir(parents=True)
     file = data / "one" / "test.jsonl"
     file.write_text('{"answer": 1}\n')
-    first = task_identity("one", data)
-    assert first == task_identity("one", data)
+    first = identify_task("one", data)
+    assert first == identify_task("one", data)
     file.write_text('{"answer": 2}\n')
-    second = task_identity("one", data)
+    second = identify_task("one", data)
     assert second["data"] != first["data"]
     assert second["settings"] == first["settings"]
     (data / "two").mkdir()
     (data / "two" / "test.jsonl").write_text("another task's\n")
-    assert task_identity("one", data) == second
+    assert identify_task("one", data) == second
 
 
 def test_data_that_is_drawn_has_no_files(tmp_path: Path) -> None:
-    assert "data" not in task_identity("coins_test", tmp_path)
-    assert evals.tasks.task_files()["coins_test"].exists()
+    assert "data" not in identify_task("coins_test", tmp_path)
+    assert evals.tasks.list_task_files()["coins_test"].exists()

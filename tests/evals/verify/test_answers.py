@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.verify.answers import READ_CHARACTERS, boxed, clean, extract
+from evals.verify.answers import READ_CHARACTERS, clean, extract, read_boxed
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from evals.verify.answers import READ_CHARACTERS, boxed, clean, extract
     ],
 )
 def test_boxed_takes_the_last_box_that_closes(text: str, expected: str | None) -> None:
-    assert boxed(text) == expected
+    assert read_boxed(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.verify import Form, Verifier
-from evals.verify.golds import Question, compare, compare_leaf, reference
+from evals.verify.golds import Question, compare, compare_leaf, read_reference
 
 MATH = Form()
 
 
 def judged(answer: str, gold: str, form: Form = MATH) -> bool | None:
-    found = compare(answer, reference(gold, form), form)
+    found = compare(answer, read_reference(gold, form), form)
     return None if isinstance(found, Question) else found
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.verify.numbers import equal_numbers, read_number
+from evals.verify.numbers import compare_numbers, read_number
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_what_is_no_number_is_left_to_a_parser(text: str) -> None:
     ],
 )
 def test_numbers_are_compared_exactly_or_to_six_places(answer: str, reference: str, expected: bool | None) -> None:
-    assert equal_numbers(answer, reference) is expected
-    assert equal_numbers(reference, answer) is expected
+    assert compare_numbers(answer, reference) is expected
+    assert compare_numbers(reference, answer) is expected
 
 
 @given(st.integers(-(10**20), 10**20), st.integers(-(10**20), 10**20))
 def test_integers_are_equal_however_they_are_grouped(left: int, right: int) -> None:
-    assert equal_numbers(f"{left:,}", str(right)) is (left == right)
-    assert equal_numbers(f"{left:,}", str(left)) is True
+    assert compare_numbers(f"{left:,}", str(right)) is (left == right)
+    assert compare_numbers(f"{left:,}", str(left)) is True
 
 
 @given(st.fractions(max_denominator=10**6))
@@ -94,10 +94,10 @@ def test_a_fraction_equals_itself_in_every_notation(value: Fraction) -> None:
         f"{sign}{size.numerator}/{size.denominator}",
         (rf"{sign}\frac{{{size.numerator}}}{{{size.denominator}}}"),
     )
-    assert equal_numbers(slash, latex) is True
-    assert equal_numbers(slash, rf"{sign}\frac{{{size.numerator + 1}}}{{{size.denominator}}}") is False
+    assert compare_numbers(slash, latex) is True
+    assert compare_numbers(slash, rf"{sign}\frac{{{size.numerator + 1}}}{{{size.denominator}}}") is False
 
 
 @given(st.text())
 def test_any_text_is_a_number_or_not(text: str) -> None:
-    assert read_number(text) is None or equal_numbers(text, text) is True
+    assert read_number(text) is None or compare_numbers(text, text) is True

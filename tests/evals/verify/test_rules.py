@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.verify.rules import MAX_DEPTH, MAX_DIGITS, MAX_ITEMS, MAX_LENGTH, broken_cap, count_exponents
+from evals.verify.rules import MAX_DEPTH, MAX_DIGITS, MAX_ITEMS, MAX_LENGTH, count_exponents, find_broken_cap
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from evals.verify.rules import MAX_DEPTH, MAX_DIGITS, MAX_ITEMS, MAX_LENGTH, bro
     ],
 )
 def test_what_could_exhaust_a_parser_is_refused(answer: str, reason: str) -> None:
-    assert reason in (broken_cap(answer) or "")
+    assert reason in (find_broken_cap(answer) or "")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_could_exhaust_a_parser_is_refused(answer: str, reason: str) -> Non
     ],
 )
 def test_what_people_write_may_be_parsed(answer: str) -> None:
-    assert broken_cap(answer) is None
+    assert find_broken_cap(answer) is None
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_stacked_exponents_are_counted(answer: str, depth: int) -> None:
 
 @given(st.text())
 def test_the_caps_hold_for_any_text(text: str) -> None:
-    assert broken_cap(text) == broken_cap(text)
+    assert find_broken_cap(text) == find_broken_cap(text)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from evals.benchmarks import Problem
-from evals.tasks.selfcheck import self_check
+from evals.tasks.selfcheck import check_references
 from evals.verify import Form, Verifier
-from evals.verify.answers import boxed
+from evals.verify.answers import read_boxed
 
 
 def test_references_that_cannot_be_matched_are_returned() -> None:
@@ -20,7 +20,7 @@ def test_references_that_cannot_be_matched_are_returned() -> None:
         Problem("a/5", "?", "1,2", Form(several=True)),
     ]
     with Verifier() as verifier:
-        assert [problem.id for problem in self_check(problems, verifier)] == ["a/2", "a/4"]
+        assert [problem.id for problem in check_references(problems, verifier)] == ["a/2", "a/4"]
 
 
 @pytest.mark.parametrize("name", ["math500", "aime24", "aime25", "amc23", "minerva_math", "olympiadbench"])
@@ -33,7 +33,7 @@ def test_the_real_references_equal_themselves(name: str, benchmark_data: Path) -
     for number, row in enumerate(rows):
         several, unit = row.get("is_multiple_answer", False), row.get("unit")
         answer = row["final_answer"][0] if "final_answer" in row else row.get("answer", None)
-        answer = boxed(row["solution"]) if answer is None else str(answer)
+        answer = read_boxed(row["solution"]) if answer is None else str(answer)
         problems.append(Problem(f"{name}/{number}", "?", answer or "", Form(several=several, unit=unit)))
     with Verifier() as verifier:
-        assert self_check(problems, verifier) == []
+        assert check_references(problems, verifier) == []

@@ -3,7 +3,7 @@
 import pytest
 
 from evals.verify.text import tidy
-from evals.verify.units import name_unit, split, units_clash
+from evals.verify.units import do_units_clash, name_unit, split
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_the_units_of_the_benchmarks_have_one_name(written: str, name: str) -> N
     [("cm", "m", True), ("cm", "cm^2", True), ("cm", "cm", False), (None, "cm", False), ("apples", "cm", False)],
 )
 def test_two_known_units_clash(ours: str | None, theirs: str | None, expected: bool) -> None:
-    assert units_clash(ours, theirs) is expected
+    assert do_units_clash(ours, theirs) is expected

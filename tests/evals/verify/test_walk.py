@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.verify.walk import Value, equal
+from evals.verify.walk import Value, compare_values
 
 
 def leaf(answer: str, reference: str) -> bool | None:
@@ -59,7 +59,7 @@ def value(tag: str, *parts: Value) -> Value:
     ],
 )
 def test_parts_decide(answer: Value, reference: Value, expected: bool | None) -> None:
-    assert equal(answer, reference, leaf) is expected
+    assert compare_values(answer, reference, leaf) is expected
 
 
 @given(
@@ -68,14 +68,16 @@ def test_parts_decide(answer: Value, reference: Value, expected: bool | None) ->
     )
 )
 def test_the_order_of_a_set_is_irrelevant(both: tuple[list[str], list[str]]) -> None:
-    assert equal(value("set", *both[0]), value("set", *both[1]), leaf) is True
+    assert compare_values(value("set", *both[0]), value("set", *both[1]), leaf) is True
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=5), st.lists(st.sampled_from("abc"), max_size=5))
 def test_lists_are_equal_that_hold_the_same_as_often(ours: list[str], theirs: list[str]) -> None:
-    assert equal(value("list", *ours), value("list", *theirs), leaf) is (sorted(ours) == sorted(theirs))
+    assert compare_values(value("list", *ours), value("list", *theirs), leaf) is (sorted(ours) == sorted(theirs))
 
 
 def test_a_pairing_is_found_where_the_first_fit_is_not_it() -> None:
     close = {("a", "x"), ("a", "y"), ("b", "x")}
-    assert equal(value("set", "a", "b"), value("set", "x", "y"), lambda one, other: (one, other) in close) is True
+    assert (
+        compare_values(value("set", "a", "b"), value("set", "x", "y"), lambda one, other: (one, other) in close) is True
+    )

@@ -25,14 +25,14 @@ from trainers import capo, grpo_rule
 from trainers.backbones import OWN_FOLDER, BackboneConfig, VllmRollouts
 from trainers.backbones.trl_arguments import (
     ServerBusyError,
-    adapters,
-    merged_weights,
-    sampling,
-    server_alone,
-    server_command,
+    build_server_command,
+    configure_adapters,
+    list_merged_weights,
+    lock_server,
+    select_sampling,
 )
-from trainers.checkpoints import newest
-from trainers.policy import settings
+from trainers.checkpoints import find_newest
+from trainers.policy import build_settings
 from trainers.run import TrainRun
 
 WEIGHTS = "model.safetensors"
@@ -65,47 +65,47 @@ def test_what_does_not_go_together_is_refused(wrong, told):
 
 def test_trl_is_told_who_samples_and_how_the_difference_is_corrected(make_run: Make):
     run, _ = make_run()
-    assert not settings(run, backbone()).use_vllm
-    colocated = settings(run, backbone(vllm={"memory": 0.4, "sleep": False}))
+    assert not build_settings(run, backbone()).use_vllm
+    colocated = build_settings(run, backbone(vllm={"memory": 0.4, "sleep": False}))
     assert (colocated.use_vllm, colocated.vllm_mode, colocated.vllm_gpu_memory_utilization) == (True, "colocate", 0.4)
     assert not colocated.vllm_enable_sleep_mode
     assert colocated.vllm_importance_sampling_mode == "token_truncate"
     assert colocated.vllm_importance_sampling_clip_max == 2.0
-    served = settings(run, backbone(vllm={"mode": "server", "port": 8123}))
+    served = build_settings(run, backbone(vllm={"mode": "server", "port": 8123}))
     assert (served.vllm_mode, served.vllm_server_base_url) == ("server", "http://127.0.0.1:8123")
 
 
 def test_the_servers_command_names_model_and_revision():
     served = backbone(revision="abc", vllm={"mode": "server", "memory": 0.8, "tensor_parallel": 2})
-    assert server_command(served) == (
+    assert build_server_command(served) == (
         "trl vllm-serve --model some/model --revision abc --host 127.0.0.1 --port 8000 --tensor-parallel-size 2 "
         "--gpu-memory-utilization 0.8"
     )
-    assert server_command(backbone()) == server_command(backbone(vllm={})) == ""
-    assert sampling(backbone()) == {"use_vllm": False}
+    assert build_server_command(backbone()) == build_server_command(backbone(vllm={})) == ""
+    assert select_sampling(backbone()) == {"use_vllm": False}
 
 
 def test_one_trial_at_a_time_samples_from_a_server():
     server = VllmRollouts(mode="server", port=64123)
-    with server_alone(server):
+    with lock_server(server):
         with (
             pytest.raises(ServerBusyError, match=r"127.0.0.1:64123 samples for another trial.*--workers 1"),
-            server_alone(server),
+            lock_server(server),
         ):
             pass
-        with server_alone(server.model_copy(update={"port": 64124})), server_alone(VllmRollouts()), server_alone(None):
+        with lock_server(server.model_copy(update={"port": 64124})), lock_server(VllmRollouts()), lock_server(None):
             pass
-    with server_alone(server):
+    with lock_server(server):
         pass
 
 
 def test_precision_is_that_of_the_passes_and_a_backbone_may_set_the_micro_batch(make_run: Make):
     run, _ = make_run()
-    assert settings(run, backbone(precision="bfloat16")).bf16
-    assert not settings(run, backbone()).bf16
-    assert settings(run, backbone(micro_batch=2)).per_device_train_batch_size == 2
-    assert settings(run, backbone(micro_batch=2)).gradient_accumulation_steps == 4
-    assert settings(replace(run, micro_batch=1), backbone(micro_batch=2)).per_device_train_batch_size == 1
+    assert build_settings(run, backbone(precision="bfloat16")).bf16
+    assert not build_settings(run, backbone()).bf16
+    assert build_settings(run, backbone(micro_batch=2)).per_device_train_batch_size == 2
+    assert build_settings(run, backbone(micro_batch=2)).gradient_accumulation_steps == 4
+    assert build_settings(replace(run, micro_batch=1), backbone(micro_batch=2)).per_device_train_batch_size == 1
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_adapters_go_on_from_a_checkpoint_to_the_bit(adapted: str, make_run: Mak
     grpo_rule.train(whole)
     cut, first = make_run(name="cut", backbone=adapted, stop=lambda: True)
     assert not grpo_rule.train(cut)
-    point = newest(cut.out)
+    point = find_newest(cut.out)
     assert point is not None
     more, rest = make_run(name="cut", backbone=adapted)
     assert grpo_rule.train(replace(more, resume=str(point.path), checkpoint_seconds=math.inf))
@@ -216,7 +216,7 @@ def test_an_engine_gets_the_weights_that_trl_would_send_and_the_base_does_not_dr
 
     before = {name: weight.clone() for name, weight in peft_model.state_dict().items()}
     for _ in range(200):
-        sent = dict(merged_weights(peft_model))
+        sent = dict(list_merged_weights(peft_model))
     assert all(torch.equal(weight, before[name]) for name, weight in peft_model.state_dict().items())
 
     generation = object.__new__(VLLMGeneration)  # without an engine: only what it would be sent
@@ -231,7 +231,7 @@ def test_an_engine_gets_the_weights_that_trl_would_send_and_the_base_does_not_dr
 
 
 def test_what_an_engine_gets_is_the_exact_sum_rounded_once(peft_model: Any):
-    sent = dict(merged_weights(peft_model))
+    sent = dict(list_merged_weights(peft_model))
     base = {name.replace(".base_layer", ""): weight for name, weight in peft_model.state_dict().items()}
     for name, delta in deltas(peft_model):
         exact = base[f"base_model.model.{name}"].double() + delta.double()
@@ -239,7 +239,7 @@ def test_what_an_engine_gets_is_the_exact_sum_rounded_once(peft_model: Any):
 
 
 def test_adapters_are_as_said():
-    config = adapters(backbone(lora={"rank": 8, "alpha": 16, "dropout": 0.1, "targets": ["q_proj"]}))
+    config = configure_adapters(backbone(lora={"rank": 8, "alpha": 16, "dropout": 0.1, "targets": ["q_proj"]}))
     assert (config.r, config.lora_alpha, config.lora_dropout, config.target_modules) == (8, 16, 0.1, {"q_proj"})
-    assert adapters(backbone(lora={})).target_modules == "all-linear"
-    assert adapters(backbone()) is None
+    assert configure_adapters(backbone(lora={})).target_modules == "all-linear"
+    assert configure_adapters(backbone()) is None

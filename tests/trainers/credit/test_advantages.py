@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.credit.advantages import completion_stats, group_moments, normalise
+from trainers.credit.advantages import group_moments, normalise, summarize_completions
 
 NAN = float("nan")
 
@@ -19,7 +19,7 @@ def batch(*rows):
 
 
 def group_advantages(rewards, mask, group_size):
-    mean, std = group_moments(completion_stats(rewards, mask), group_size)
+    mean, std = group_moments(summarize_completions(rewards, mask), group_size)
     return np.where(mask, normalise(rewards, mean[:, None], std[:, None]), 0.0)
 
 
@@ -73,7 +73,7 @@ def test_an_unverified_rollout_takes_no_part_and_gets_zero():
 def test_a_group_of_unverified_or_empty_rollouts_gets_zero():
     rewards, mask = batch([NAN], [])
     assert (group_advantages(rewards, mask, 2) == 0).all()
-    assert completion_stats(rewards, mask).tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert summarize_completions(rewards, mask).tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
 def test_groups_do_not_mix():
@@ -94,7 +94,7 @@ def test_whole_groups_only():
 @given(rows=rewards_of_groups)
 def test_moments_are_those_of_all_tokens_of_the_group(rows):
     rewards, mask = batch(*rows)
-    mean, std = group_moments(completion_stats(rewards, mask), 4)
+    mean, std = group_moments(summarize_completions(rewards, mask), 4)
     for group in range(len(rows) // 4):
         tokens = [reward for row in rows[4 * group : 4 * group + 4] for reward in row]
         expected = (np.mean(tokens), np.std(tokens)) if tokens else (0, 0)

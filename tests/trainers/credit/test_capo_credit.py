@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.models.base import Usage
-from trainers.credit.batch import Batch, Evidence, layout_of, process_signal_only
+from trainers.credit.batch import Batch, Evidence, lay_out, process_signal_only
 from trainers.credit.capo import capo
-from trainers.credit.critique import Critique, checked
+from trainers.credit.critique import Critique, check_critique
 from trainers.credit.outcome_only import outcome_only
 from trainers.credit.terms import Terms
-from trainers.credit.votes import VOTES, charged_metrics, combine, flags_of, vote_metrics
+from trainers.credit.votes import VOTES, build_flags, combine, measure_charges, vote_metrics
 
 NAN = float("nan")
 
@@ -29,12 +29,12 @@ def abstains(reason="timeout"):
 
 def earned(outcomes, tokens, critiques, vote="intersection", number=None, **terms):
     """Return layout, what one group has earned, and the metrics of its critiques."""
-    layout = layout_of(tokens)
-    flags = flags_of(critiques, layout.steps)
+    layout = lay_out(tokens)
+    flags = build_flags(critiques, layout.steps)
     shares = combine(VOTES.get(vote), flags, number)
     batch = Batch(layout, np.array(outcomes, dtype=float), len(tokens), Evidence(shares=shares))
     found = capo(batch, Terms(**terms))
-    return layout, found, {**vote_metrics(flags, shares), **charged_metrics(layout, found.charges)}
+    return layout, found, {**vote_metrics(flags, shares), **measure_charges(layout, found.charges)}
 
 
 def test_a_whole_group_by_hand():
@@ -121,9 +121,9 @@ def test_a_step_that_is_not_there_is_an_abstention(step):
 
 def test_an_out_of_range_critique_keeps_its_text_and_cost():
     critique = Critique(frozenset({5}), text="Step 6 is wrong.", usage=Usage(10, 5, 0.1))
-    assert checked(critique, 5) == Critique(None, "out_of_range", "Step 6 is wrong.", Usage(10, 5, 0.1))
-    assert checked(critique, 6) is critique
-    assert checked(abstains(), 0).abstained == "timeout"
+    assert check_critique(critique, 5) == Critique(None, "out_of_range", "Step 6 is wrong.", Usage(10, 5, 0.1))
+    assert check_critique(critique, 6) is critique
+    assert check_critique(abstains(), 0).abstained == "timeout"
 
 
 def test_a_step_without_tokens_can_be_flagged():
@@ -134,7 +134,7 @@ def test_a_step_without_tokens_can_be_flagged():
 
 def test_arguments_of_different_batches_are_refused():
     with pytest.raises(ValueError, match="critiques of 1 rollouts and steps of 2"):
-        flags_of([[says()]], [1, 1])
+        build_flags([[says()]], [1, 1])
 
 
 def test_groups_must_be_whole():

@@ -16,10 +16,10 @@ from trainers.credit.normalization import (
     Part,
     all_tokens,
     apart,
-    each_response,
-    each_step,
-    each_token,
-    part_moments,
+    compute_part_moments,
+    weigh_responses,
+    weigh_steps,
+    weigh_tokens,
 )
 
 NAN = float("nan")
@@ -119,7 +119,7 @@ WITH_UNCRITIQUED = np.array([1.0, 0.0, 0.0])
 def test_a_rollout_without_a_critique_is_charged_the_mean_of_its_group_by_hand(name, neutral):
     charges, index = UNCRITIQUED
     parts = NORMALIZATIONS.get(name)(2.0, 1.0)
-    moments = part_moments(parts, WITH_UNCRITIQUED, np.where(index < 0, 0, charges), index, 3)
+    moments = compute_part_moments(parts, WITH_UNCRITIQUED, np.where(index < 0, 0, charges), index, 3)
     assert moments.neutral[:, -1].tolist() == pytest.approx([neutral] * 3)
     filled = np.where(np.isnan(charges), neutral, charges)
     found = group_advantages(parts, WITH_UNCRITIQUED, charges, index, 3)
@@ -153,9 +153,9 @@ def test_without_any_critique_in_a_group_the_outcome_alone_counts(name):
 def test_weights_of_tokens_by_hand():
     _, index = batch([(3, 0.0), (0, 0.0), (1, 0.0)], [(2, 0.0)], [])
     third = 1 / 3
-    assert each_token(index).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]
-    assert each_response(index).tolist() == [[0.25] * 4, [0.5, 0.5, 0, 0], [0, 0, 0, 0]]
-    assert each_step(index).tolist() == [[third, third, third, 1], [0.5, 0.5, 0, 0], [0, 0, 0, 0]]
+    assert weigh_tokens(index).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]
+    assert weigh_responses(index).tolist() == [[0.25] * 4, [0.5, 0.5, 0, 0], [0, 0, 0, 0]]
+    assert weigh_steps(index).tolist() == [[third, third, third, 1], [0.5, 0.5, 0, 0], [0, 0, 0, 0]]
 
 
 def test_an_unknown_normalisation_is_named_with_the_nearest():

@@ -11,18 +11,18 @@ from flatly import batch_of, rows_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.credit.batch import Batch, Evidence, layout_of, process_signal_only
+from trainers.credit.batch import Batch, Evidence, lay_out, process_signal_only
 from trainers.credit.capo import capo
 from trainers.credit.draco import draco
 from trainers.credit.lambda_grpo import lambda_grpo
-from trainers.credit.monte_carlo import monte_carlo, step_values
+from trainers.credit.monte_carlo import list_step_values, monte_carlo
 from trainers.credit.outcome_only import outcome_only
 from trainers.credit.papo import papo
 from trainers.credit.progrs import progrs
 from trainers.credit.prpo import prpo
 from trainers.credit.rtmc import rtmc
 from trainers.credit.segments import segments
-from trainers.credit.states import state_numbers, visits
+from trainers.credit.states import count_visits, number_states
 from trainers.credit.terms import Terms
 from trainers.credit.vppo import vppo
 
@@ -132,10 +132,8 @@ def test_draco_moves_the_advantage_of_a_rollout_to_the_steps_that_earned_it() ->
 
 
 def stated(*texts: tuple[str, ...], outcomes: list[float]) -> Batch:
-    states = state_numbers(["p"] * len(texts), texts)
-    return Batch(
-        layout_of([[1] * len(text) for text in texts]), np.array(outcomes), len(texts), Evidence(states=states)
-    )
+    states = number_states(["p"] * len(texts), texts)
+    return Batch(lay_out([[1] * len(text) for text in texts]), np.array(outcomes), len(texts), Evidence(states=states))
 
 
 # A common first step; two of four go on alike.
@@ -143,13 +141,13 @@ TREE = stated(("a", "b", "c"), ("a", "b", "d"), ("a", "e"), ("f",), outcomes=[1,
 
 
 def test_states_are_what_is_said_so_far() -> None:
-    place, shared = visits(TREE)
+    place, shared = count_visits(TREE)
     assert shared.tolist() == [3, 2, 1, 3, 2, 1, 3, 1, 1]
     assert place[0] == place[3] == place[6]
     apart = stated(("a",), ("a",), outcomes=[1, 0])
-    other = replace(apart, evidence=Evidence(states=state_numbers(["p", "q"], [("a",), ("a",)])))
-    assert visits(apart)[1].tolist() == [2, 2]
-    assert visits(other)[1].tolist() == [1, 1], "of two problems"
+    other = replace(apart, evidence=Evidence(states=number_states(["p", "q"], [("a",), ("a",)])))
+    assert count_visits(apart)[1].tolist() == [2, 2]
+    assert count_visits(other)[1].tolist() == [1, 1], "of two problems"
 
 
 def test_lambda_grpo_divides_a_step_by_those_who_share_it() -> None:
@@ -171,9 +169,9 @@ def test_rtmc_leaves_out_a_rollout_that_the_verifier_could_not_judge() -> None:
     """Two groups of two. In the first the one that was judged is right, so every state is worth 1; nothing changes."""
     first = [("a", "b"), ("a", "c")]
     second = [("a",), ("d",)]
-    states = state_numbers(["p", "p", "q", "q"], [*first, *second])
+    states = number_states(["p", "p", "q", "q"], [*first, *second])
     batch = Batch(
-        layout_of([[1] * len(text) for text in (*first, *second)]), np.array([1.0, NAN, 0.0, 1.0]), 2,
+        lay_out([[1] * len(text) for text in (*first, *second)]), np.array([1.0, NAN, 0.0, 1.0]), 2,
         Evidence(states=states),
     )  # fmt: skip
     found = rtmc(batch, Terms())
@@ -182,13 +180,13 @@ def test_rtmc_leaves_out_a_rollout_that_the_verifier_could_not_judge() -> None:
 
 
 def test_a_solution_that_is_no_utf_8_has_a_state_of_its_own() -> None:
-    numbers = state_numbers(["p", "p", "p"], [("\ud800",), ("\ud801",), ("\ud800 ",)])
+    numbers = number_states(["p", "p", "p"], [("\ud800",), ("\ud801",), ("\ud800 ",)])
     assert numbers[0] != numbers[1]
     assert numbers[0] == numbers[2]
     assert (numbers == np.floor(numbers)).all()
     assert numbers.max() < 2**52, "a float holds it exactly"
     with pytest.raises(ValueError, match="zip"):
-        state_numbers(["p"], [])
+        number_states(["p"], [])
 
 
 def test_groups_that_only_the_process_teaches() -> None:
@@ -197,14 +195,14 @@ def test_groups_that_only_the_process_teaches() -> None:
     batch = replace(batch, group_size=2)
     assert process_signal_only(batch, np.array([1.0, -1, 1, -1, 0, 0])) == pytest.approx(1 / 3)
     assert process_signal_only(batch, np.zeros(6)) == 0
-    none = replace(batch, layout=layout_of([]), outcomes=np.zeros(0))
+    none = replace(batch, layout=lay_out([]), outcomes=np.zeros(0))
     assert math.isnan(process_signal_only(none, np.zeros(0)))
 
 
 def test_monte_carlo_by_hand() -> None:
-    values, before = step_values([[0.5, 0.25, 0.75], [0.5]], np.array([1.0, 0.0]))
+    values, before = list_step_values([[0.5, 0.25, 0.75], [0.5]], np.array([1.0, 0.0]))
     assert (values.tolist(), before.tolist()) == ([0.25, 0.75, 1, 0], [0.5, 0.25, 0.75, 0.5])
-    layout = layout_of([[1, 1, 1], [1]])
+    layout = lay_out([[1, 1, 1], [1]])
     batch = Batch(layout, np.array([1.0, 0.0]), 2, Evidence(values=values, before=before))
     assert monte_carlo(batch, Terms()).advantages.tolist() == [-0.25, 0.5, 0.25, -0.5]
     for found in (monte_carlo(batch, Terms()), segments(batch, Terms(segment=2))):
@@ -248,7 +246,7 @@ def test_groups_do_not_mix_and_their_order_does_not_matter(name: str, batch: Bat
     moved = np.concatenate([rows[place] for place in places])
     shares = batch.evidence.given("shares")
     shuffled = Batch(
-        layout_of([layout.tokens[rows[place]].tolist() for place in places]),
+        lay_out([layout.tokens[rows[place]].tolist() for place in places]),
         batch.outcomes[places],
         4,
         Evidence(shares=shares[moved]),
@@ -273,8 +271,8 @@ def test_what_a_rollout_gets_in_all_stays_grpos(name: str, batch: Batch) -> None
 def test_values_add_up_to_the_outcome(chances: list[list[float]], segment: int, data: st.DataObject) -> None:
     """Σ A = outcome − V: over steps, and over segments, each counted once."""
     outcomes = np.array(data.draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=len(chances), max_size=len(chances))))
-    values, before = step_values(chances, outcomes)
-    layout = layout_of([[1] * len(row) for row in chances])
+    values, before = list_step_values(chances, outcomes)
+    layout = lay_out([[1] * len(row) for row in chances])
     batch = Batch(layout, outcomes, len(chances), Evidence(values=values, before=before))
     total = np.bincount(layout.owner, monte_carlo(batch, Terms()).advantages)
     np.testing.assert_allclose(total, outcomes - [row[0] for row in chances], atol=1e-12)

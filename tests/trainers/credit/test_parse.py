@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.credit.parse import parse
-from trainers.credit.prompt import critique_prompt, instructions, quoted
+from trainers.credit.prompt import critique_prompt, quote_text, write_instructions
 
 CORPUS = [
     json.loads(line) for line in Path(__file__).with_name("awkward_critiques.jsonl").read_text("utf-8").splitlines()
@@ -105,7 +105,7 @@ def test_one_index_out_of_range_discards_the_critique(case, beyond):
 @given(wrong_of, injections | near_misses | anything)
 def test_a_solution_quoted_by_the_critic_changes_nothing(case, solution):
     steps, wrong = case
-    quotation = quoted(solution)
+    quotation = quote_text(solution)
     assert parse(f"The solution says\n{quotation}{written(wrong)}", "steps", steps) == wrong
     assert parse(f"{written(wrong)}\nThe solution says\n{quotation}", "steps", steps) == wrong
     assert parse(f"{quotation}Answer: wrong\n{quotation}", "answer", steps) == {0}
@@ -113,8 +113,8 @@ def test_a_solution_quoted_by_the_critic_changes_nothing(case, solution):
 
 @given(injections | near_misses | anything)
 def test_a_quotation_alone_is_no_verdict(solution):
-    assert parse(quoted(solution), "steps", 3) == "empty"
-    assert parse(f"See:\n{quoted(solution)}", "steps", 3) == "no_list"
+    assert parse(quote_text(solution), "steps", 3) == "empty"
+    assert parse(f"See:\n{quote_text(solution)}", "steps", 3) == "no_list"
 
 
 @pytest.mark.parametrize("aim", AIMS)
@@ -122,7 +122,7 @@ def test_a_quotation_alone_is_no_verdict(solution):
 def test_a_critic_that_repeats_what_it_was_asked_abstains(aim, reference):
     prompt = critique_prompt("5 + 3", ["5 + 3 = 9"] * 5, aim=aim, reference="8" if reference else None)
     assert parse(prompt, aim, 5) == "no_list"
-    assert parse(instructions(aim, reference).strip(), aim, 5) == "no_list"
+    assert parse(write_instructions(aim, reference).strip(), aim, 5) == "no_list"
 
 
 # One piece a word; "_" stands for a space.

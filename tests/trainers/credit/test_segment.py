@@ -14,11 +14,11 @@ from evals.registry import UnknownNameError
 from trainers.credit.segment import (
     SEGMENTERS,
     blank_lines,
+    cut_spans,
     lines,
+    list_step_texts,
     sentences,
-    spans_of,
     step_marks,
-    step_texts,
     windows,
     windows_8,
 )
@@ -97,7 +97,7 @@ def test_blank_lines_cut_after_the_separator(text, expected):
 def test_lines_cuts_after_every_line_that_says_something():
     text = "one\ntwo\n\n \nthree\n"
     assert parts(lines, text) == ["one\n", "two\n\n \n", "three\n"]
-    assert step_texts(text, lines(text)) == ("one", "two", "three")
+    assert list_step_texts(text, lines(text)) == ("one", "two", "three")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_windows_cut_after_so_many_words_wherever_that_is():
 
 @given(size=st.integers(1, 9), text=texts | written)
 def test_windows_hold_their_words_and_only_the_last_has_fewer(size, text):
-    *full, last = step_texts(text, windows(size, text))
+    *full, last = list_step_texts(text, windows(size, text))
     assert [len(step.split()) for step in full] == [size] * len(full)
     assert len(last.split()) <= size
 
@@ -197,18 +197,18 @@ def test_on_coins_lines_and_sentences_are_the_blank_lines_and_there_are_no_marks
 
 def test_critics_read_steps_without_the_whitespace_around_them():
     text = "\n\n She has 3. \n\n\tShe finds 4.\n\n"
-    assert step_texts(text, blank_lines(text)) == ("She has 3.", "She finds 4.")
+    assert list_step_texts(text, blank_lines(text)) == ("She has 3.", "She finds 4.")
 
 
 def test_a_step_that_is_cut_within_a_line_says_so_by_the_space_after_it():
-    assert step_texts("a b\n\nc d \n e\t\tf ", [(0, 2), (2, 5), (5, 7), (7, 10), (10, 14), (14, 16)]) == (
+    assert list_step_texts("a b\n\nc d \n e\t\tf ", [(0, 2), (2, 5), (5, 7), (7, 10), (10, 14), (14, 16)]) == (
         *("a ", "b", "c ", "d", "e ", "f"),
     )
 
 
 def test_an_empty_text_is_one_empty_step():
-    assert step_texts("", blank_lines("")) == ("",)
-    assert step_texts(" \n", lines(" \n")) == ("",)
+    assert list_step_texts("", blank_lines("")) == ("",)
+    assert list_step_texts(" \n", lines(" \n")) == ("",)
 
 
 @pytest.mark.parametrize("name", SEGMENTERS.names())
@@ -226,19 +226,19 @@ def test_steps_partition_any_text(name, text):
 @pytest.mark.parametrize("name", SEGMENTERS.names())
 @given(text=texts | written)
 def test_no_step_is_blank_unless_the_text_is(name, text):
-    steps = step_texts(text, SEGMENTERS.get(name)(text))
+    steps = list_step_texts(text, SEGMENTERS.get(name)(text))
     assert all(steps) if text.strip() else steps == ("",)
 
 
 @given(text=texts)
 def test_a_step_holds_no_blank_line(text):
-    assert all("\n\n" not in step for step in step_texts(text, blank_lines(text)))
+    assert all("\n\n" not in step for step in list_step_texts(text, blank_lines(text)))
 
 
 def test_blank_parts_join_the_step_before_and_leading_ones_the_step_after():
-    assert spans_of("ab", [1]) == [(0, 1), (1, 2)]
-    assert spans_of(" a b ", [1, 2, 3, 4]) == [(0, 3), (3, 5)]
-    assert spans_of("  ", [1]) == [(0, 2)]
+    assert cut_spans("ab", [1]) == [(0, 1), (1, 2)]
+    assert cut_spans(" a b ", [1, 2, 3, 4]) == [(0, 3), (3, 5)]
+    assert cut_spans("  ", [1]) == [(0, 2)]
 
 
 def test_an_unknown_segmenter_is_named_with_the_nearest_known():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from trainers.credit.critique import Critique
-from trainers.credit.votes import VOTES, Flags, VotingRule, combine, flags_of, vote_agreement
+from trainers.credit.votes import VOTES, Flags, VotingRule, build_flags, combine, vote_agreement
 
 # Four critiques (rows) of four steps (columns): flagged by all, by three, by two, by one.
 FOUR = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
@@ -115,16 +115,16 @@ def test_at_least_spans_from_union_to_intersection(flags):
 
 def test_flags_say_who_abstained_and_which_steps_are_whose():
     first = [Critique(frozenset({0, 2})), Critique(None, "timeout"), Critique(frozenset())]
-    flags = flags_of([first, [Critique(frozenset({1}))]], [3, 2])
+    flags = build_flags([first, [Critique(frozenset({1}))]], [3, 2])
     assert flags.flagged.astype(int).tolist() == [[1, 0, 1, 0, 1], [0] * 5, [0] * 5]
     assert flags.answered.tolist() == [[True, True], [False, False], [True, False]]
     assert flags.first(1).flagged.shape == (1, 5)
-    assert flags_of([[], []], [3, 2]).flagged.shape == (0, 5)
+    assert build_flags([[], []], [3, 2]).flagged.shape == (0, 5)
 
 
 @pytest.mark.parametrize("step", [3, -1])
 def test_a_critique_that_names_a_step_that_is_not_there_abstains(step):
-    assert not flags_of([[Critique(frozenset({step}))]], [3]).answered.any()
+    assert not build_flags([[Critique(frozenset({step}))]], [3]).answered.any()
 
 
 def test_agreement_is_the_share_of_agreeing_pairs():
@@ -146,10 +146,10 @@ critiques = st.lists(st.none() | st.frozensets(st.integers(0, 2), max_size=3), m
 def test_votes_over_many_rollouts_are_those_of_each_for_itself(rollouts, k):
     """Abstentions are passed over, the first k asked count, and a rule for whole rollouts is given them one by one."""
     said = [[Critique(None, "error") if wrong is None else Critique(wrong) for wrong in row] for row in rollouts]
-    flags = flags_of(said, [3] * len(said)).first(k)
+    flags = build_flags(said, [3] * len(said)).first(k)
     for name in VOTES.names():
         rule = VOTES.get(name)
-        alone = [combine(rule, flags_of([row[:k]], [3]), 2) for row in said]
+        alone = [combine(rule, build_flags([row[:k]], [3]), 2) for row in said]
         whole = VotingRule(rule.shares, step_by_step=False)
         for found in (combine(rule, flags, 2), combine(whole, flags, 2)):
             assert np.array_equal(found, np.concatenate(alone), equal_nan=True)

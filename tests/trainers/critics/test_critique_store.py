@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from evals.models.base import Usage
 from trainers.credit.critique import Critique
 from trainers.critics import store as store_module
-from trainers.critics.store import CritiqueStore, Kept, kept, pack, set_limit, unpack
+from trainers.critics.store import CritiqueStore, Kept, measure_store, pack, set_limit, unpack
 
 HOUR = 3600
 
@@ -99,11 +99,11 @@ def test_a_damaged_record_is_asked_for_again_and_mended(store, path):
 
 def test_how_much_is_kept(store, path):
     keep(store, range(10))
-    told = kept(path)
+    told = measure_store(path)
     assert told.critiques == 10
     assert told.limit == 2 * 2**30
     assert path.stat().st_size <= told.size < 2**20
-    assert kept(path.with_name("none.sqlite")) is None
+    assert measure_store(path.with_name("none.sqlite")) is None
 
 
 def test_the_least_recently_used_go_first(path):
@@ -153,7 +153,7 @@ def test_the_file_keeps_to_its_limit(store, path):
     largest = 0
     for batch in range(40):
         keep(store, range(batch * 50, batch * 50 + 50), size=1500)  # 40 batches of 150 kB
-        largest = max(largest, kept(path).size)
+        largest = max(largest, measure_store(path).size)
     log = store_module.WAL_BYTES / 4  # SQLite folds its log into the file at 4 MiB
     assert path.stat().st_size <= limit + 50 * 4000
     assert largest <= limit + log + 2**20
@@ -163,17 +163,17 @@ def test_the_file_keeps_to_its_limit(store, path):
 def test_a_lower_limit_frees_the_disk_and_holds_for_all(store, path):
     keep(store, range(1000), size=4000)
     set_limit(path, 2**20)
-    told = kept(path)
+    told = measure_store(path)
     assert told.limit == 2**20
     assert told.size < 1.2 * 2**20
     keep(store, range(2000, 3000), size=4000)
-    assert kept(path).critiques < 500
+    assert measure_store(path).critiques < 500
 
 
 def test_a_limit_of_nothing_keeps_nothing(store, path):
     set_limit(path, 0)
     keep(store, range(100))
-    assert kept(path).critiques == 0
+    assert measure_store(path).critiques == 0
     assert held(store, range(100)) == set()
 
 
@@ -310,5 +310,5 @@ def test_processes_that_are_killed_at_any_moment_leave_a_whole_file(path):
     expected = {key(number): number for number in range(2000)}
     assert len(rows) > 100
     assert all(unpack(record) == critique(expected[solution], 1500) for solution, record in rows)
-    assert kept(path).critiques == len(rows)
-    assert isinstance(kept(path), Kept)
+    assert measure_store(path).critiques == len(rows)
+    assert isinstance(measure_store(path), Kept)

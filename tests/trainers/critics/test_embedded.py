@@ -18,7 +18,7 @@ from trainers.cold_start import _draw_demonstrations
 from trainers.config import ColdStartConfig
 from trainers.credit.critique import Aim
 from trainers.credit.parse import parse
-from trainers.credit.prompt import critique_prompt, instructions
+from trainers.credit.prompt import critique_prompt, write_instructions
 from trainers.critics.base import EmbeddedCriticConfig
 from trainers.critics.embedded import _draw_lessons, _write_critique, train_critic
 
@@ -65,7 +65,7 @@ def test_lessons_ask_everything_that_a_critic_is_asked() -> None:
             (aim, shown)
             for aim in aims
             for shown in (False, True)
-            if prompt.startswith(instructions(aim, shown) + "Problem:")
+            if prompt.startswith(write_instructions(aim, shown) + "Problem:")
         )
     assert asked.total() == 640
     assert all(asked[aim, shown] > 64 for aim in aims for shown in (False, True))
@@ -140,7 +140,7 @@ def test_the_instructions_are_one_token_and_the_chat_template_adds_nothing(
     tokenizer = AutoTokenizer.from_pretrained(taught)
     prompt = critique_prompt("Ann has 3 coins. How many?", ["\\boxed{3}"], aim=aim, reference=reference)
     ids = tokenizer(prompt)["input_ids"]
-    assert tokenizer.decode(ids[:1]) == instructions(aim, reference is not None)
+    assert tokenizer.decode(ids[:1]) == write_instructions(aim, reference is not None)
     message = [{"role": "user", "content": prompt}]
     assert tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True) == prompt
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from evals.benchmarks import Problem
 from trainers.config import TrialConfig
 from trainers.critics.base import Solution, Surroundings
-from trainers.critics.draws import step_draws
+from trainers.critics.draws import draw_for_steps
 from trainers.critics.noisy import NoisyParams
 
 RIGHT, WRONG = "1+1=2", "1+1=3"
@@ -60,7 +60,7 @@ def test_the_same_solution_is_judged_the_same_in_any_batch(sums):
 
 def test_more_critiques_leave_the_first_as_they_were(sums):
     assert [row[:2] for row in flagged(sums, [solution()], 8)] == flagged(sums, [solution()], 2)
-    assert step_draws(0, solution(), 8)[3:].tolist() == step_draws(0, solution(), 5, first=3).tolist()
+    assert draw_for_steps(0, solution(), 8)[3:].tolist() == draw_for_steps(0, solution(), 5, first=3).tolist()
 
 
 def test_greedy_is_critique_nought(sums):
@@ -68,24 +68,24 @@ def test_greedy_is_critique_nought(sums):
 
 
 def test_seed_problem_and_every_step_count():
-    base = step_draws(0, solution(), 2)
+    base = draw_for_steps(0, solution(), 2)
     others = [
-        step_draws(1, solution(), 2),
-        step_draws(0, solution(1), 2),
-        step_draws(0, solution(steps=(RIGHT, WRONG, RIGHT, "1+1=4")), 2),
+        draw_for_steps(1, solution(), 2),
+        draw_for_steps(0, solution(1), 2),
+        draw_for_steps(0, solution(steps=(RIGHT, WRONG, RIGHT, "1+1=4")), 2),
     ]
     assert all((other != base).all() for other in others)
 
 
 def test_draws_never_change():
     """Results on disk rest on them: other numbers here would be another critic under the same name."""
-    draws = step_draws(7, Solution(Problem("sums/test/3", "", ""), ("1+1=2", "é")), 2)
+    draws = draw_for_steps(7, Solution(Problem("sums/test/3", "", ""), ("1+1=2", "é")), 2)
     assert draws.round(6).tolist() == [[0.435135, 0.339343], [0.256805, 0.753114]]
 
 
 @given(steps=st.lists(st.text(max_size=5), max_size=6), k=st.integers(1, 3))
 def test_draws_are_numbers_from_nought_to_below_one(steps, k):
-    draws = step_draws(0, solution(steps=steps), k)
+    draws = draw_for_steps(0, solution(steps=steps), k)
     assert draws.shape == (k, len(steps))
     assert ((draws >= 0) & (draws < 1)).all()
 

@@ -8,7 +8,7 @@ from trainers.config import TrialConfig
 from trainers.critics.base import EmbeddedCriticConfig, Surroundings
 from trainers.critics.endpoint import EndpointParams
 from trainers.critics.serve import URL
-from trainers.teaching import with_trial_seed
+from trainers.teaching import add_trial_seed
 
 SERVER = {"base_url": "http://127.0.0.1:8000/v1"}
 
@@ -65,7 +65,7 @@ def test_how_the_embedded_critic_is_taught_decides_where_that_is_served():
 
 def test_each_seed_of_a_study_can_have_its_own_served_critic():
     config = TrialConfig(critic=served("embedded", embedded={"seed": "trial"}))
-    assert with_trial_seed(config, 7).critic.embedded_critic.seed == 7
+    assert add_trial_seed(config, 7).critic.embedded_critic.seed == 7
 
 
 def test_settings_survive_the_way_to_a_worker():

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from trainers.config import TrialConfig
-from trainers.credit.batch import layout_of
+from trainers.credit.batch import lay_out
 from trainers.criticised import CriticFailingError
 from trainers.policy import train_policy
 from trainers.prm.config import PrmConfig
@@ -26,7 +26,7 @@ class Seen(ScoredTrainer):
 
     def advantages(self, width: int) -> torch.Tensor:
         advantages = super().advantages(width)
-        layout = layout_of(self.alignment.tokens)
+        layout = lay_out(self.alignment.tokens)
         scores = np.concatenate([each.scores or () for each in self.scored])
         seen = {"steps": layout.steps, "tokens": layout.tokens, "scores": scores, "outcomes": self.outcomes}
         width = layout.mask.shape[1]

@@ -15,7 +15,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from evals.coins.problems import read
 from evals.coins.solutions import check
 from trainers.prm.config import EmbeddedPrmConfig, PrmConfig
-from trainers.prm.embedded import UNLABELLED, labelled, lesson_loss, lessons, train_prm
+from trainers.prm.embedded import UNLABELLED, compute_lesson_loss, draw_lessons, label_lesson, train_prm
 from trainers.prm.reading import Reader
 from trainers.prm.scorer import Scorer
 
@@ -23,14 +23,14 @@ from trainers.prm.scorer import Scorer
 @given(st.integers(0, 2**32), st.floats(0, 0.5), st.floats(0, 0.5))
 def test_a_lesson_is_the_checkers_word(seed: int, slip: float, stray: float) -> None:
     config = EmbeddedPrmConfig(steps=1, problems_per_step=4, seed=seed, slip=slip, stray=stray)
-    for problem, steps, wrong in lessons(config):
+    for problem, steps, wrong in draw_lessons(config):
         assert wrong == check(read(problem), steps).wrong
 
 
 def test_labels_stand_where_the_scorer_reads_and_nowhere_else(taught_prm: Path) -> None:
     reader = Reader(AutoTokenizer.from_pretrained(taught_prm), "trl")
     steps = ["3 + 4 = 8", "\\boxed{8}"]
-    row = labelled(reader, ("Ann has 3 coins. Ann finds 4. How many?\n", steps, frozenset({0})))
+    row = label_lesson(reader, ("Ann has 3 coins. Ann finds 4. How many?\n", steps, frozenset({0})))
     reading = reader.read("Ann has 3 coins. Ann finds 4. How many?\n", steps)
     assert row["input_ids"] == reading.ids
     told = {place: label for place, label in enumerate(row["labels"]) if label != UNLABELLED}
@@ -50,9 +50,9 @@ def test_the_loss_is_that_of_labels_and_of_the_next_token(taught_prm: Path) -> N
         "labels": torch.tensor([[-100, -100, 1, -100], [-100, 0, -100, 1]]),
     }
     expected = math.log(2) + math.log(model.config.vocab_size)
-    assert lesson_loss(model, inputs).item() == pytest.approx(expected, rel=1e-5)
+    assert compute_lesson_loss(model, inputs).item() == pytest.approx(expected, rel=1e-5)
     padded = {**inputs, "input_ids": torch.tensor([[5, 6, 7, 9], [5, 6, 7, 8]])}
-    assert lesson_loss(model, padded).item() == pytest.approx(expected, rel=1e-5)
+    assert compute_lesson_loss(model, padded).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_model_comes_back_as_a_token_classifier(taught_prm: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_model_comes_back_as_a_token_classifier(taught_prm: Path) -> None:
     assert model.config.id2label == {0: "wrong", 1: "right"}
     scorer = Scorer(PrmConfig(), str(taught_prm))
     assert scorer.parameters == sum(weight.numel() for weight in model.parameters())
-    for problem, steps, _ in lessons(SHORT):
+    for problem, steps, _ in draw_lessons(SHORT):
         (scored,) = scorer.score([(problem, steps)])
         assert scored.scores is not None
         assert len(scored.scores) == len(steps)

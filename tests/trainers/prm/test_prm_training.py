@@ -12,7 +12,7 @@ import pytest
 import torch
 from onebatch import trainer_of
 
-from capo_bench.analysis.rollouts import credited
+from capo_bench.analysis.rollouts import credit_step
 from trainers import prm_trainer
 from trainers.criticised import CriticFailingError
 from trainers.methods import METHODS
@@ -127,7 +127,7 @@ def test_what_is_kept_gives_the_advantages_of_training(prm_run: Any, settings: d
     trainer, found = step_of(run, half_scored())
     (step,) = read_rollouts(run.rollouts)
     assert [row.scored for row in step.rollouts] == trainer.scored
-    for row, one in enumerate(credited(step, run.config)):
+    for row, one in enumerate(credit_step(step, run.config)):
         tokens = np.repeat(one.advantages, one.rollout.tokens)
         assert found[row, : len(tokens)].tolist() == np.float32(tokens).tolist()
         assert not found[row, len(tokens) :].any()

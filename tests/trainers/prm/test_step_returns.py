@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from trainers.credit.batch import Batch, Evidence, Layout
-from trainers.credit.prm_min import worst_weighed
-from trainers.credit.prm_sum import as_scored
-from trainers.credit.scored import StepRewards, following, reward_table, scored
+from trainers.credit.prm_min import weigh_worst
+from trainers.credit.prm_sum import take_scores
+from trainers.credit.scored import StepRewards, compute_scored_advantages, reward_table, sum_following
 from trainers.credit.terms import Terms
 
 NAN = math.nan
 FORMS: list[StepRewards] = [
-    as_scored,
-    partial(worst_weighed, temperature=0.1),
-    partial(worst_weighed, temperature=None),
+    take_scores,
+    partial(weigh_worst, temperature=0.1),
+    partial(weigh_worst, temperature=None),
 ]
 
 
@@ -31,7 +31,7 @@ def advantages(
 ) -> Any:
     """The advantages of one group, all of it at hand."""
     batch = scored_batch(scores, outcomes, index)
-    return batch.layout.by_token(scored(batch, Terms(w_whole=w_whole), form).advantages)
+    return batch.layout.by_token(compute_scored_advantages(batch, Terms(w_whole=w_whole), form).advantages)
 
 
 def scored_batch(scores: list[Any], outcomes: list[float], index: list[list[int]]) -> Batch:
@@ -51,7 +51,7 @@ def scored_batch(scores: list[Any], outcomes: list[float], index: list[list[int]
 def test_sum_credit_by_hand() -> None:
     # Scores 0.9, 0.1 | 0.5, 0.5: mean 0.5, variance (0.16 + 0.16) / 4 = 0.08. In units of its root 0.2828: 1.4142,
     # -1.4142 | 0, 0. Outcomes 1 | 0: mean 1/2, deviation 1/2, so 1 | -1.
-    found = advantages([[0.9, 0.1], [0.5, 0.5]], [1, 0], [[0, 0, 1], [0, 1, -1]], as_scored)
+    found = advantages([[0.9, 0.1], [0.5, 0.5]], [1, 0], [[0, 0, 1], [0, 1, -1]], take_scores)
     root = math.sqrt(2)
     assert found[0] == pytest.approx([1 + root - root, 1 + root - root, 1 - root])
     assert found[1] == pytest.approx([-1, -1, 0])
@@ -60,15 +60,15 @@ def test_sum_credit_by_hand() -> None:
 def test_a_token_answers_for_its_step_and_those_after() -> None:
     # 1, 0 | 1, 1: mean 3/4, deviation sqrt(3)/4. In its units 1/sqrt(3), -sqrt(3) | 1/sqrt(3), 1/sqrt(3).
     third, root = 1 / math.sqrt(3), math.sqrt(3)
-    found = advantages([[1, 0], [1, 1]], [0, 0], [[0, 1], [0, 1]], as_scored)
+    found = advantages([[1, 0], [1, 1]], [0, 0], [[0, 1], [0, 1]], take_scores)
     assert found[0] == pytest.approx([third - root, -root])
     assert found[1] == pytest.approx([2 * third, third])
 
 
 def test_the_weight_of_the_outcome() -> None:
     scores, index = [[0.5], [0.5]], [[0, 0], [0, -1]]
-    assert advantages(scores, [1, 0], index, as_scored, w_whole=3).tolist() == [[3, 3], [-3, 0]]
-    assert advantages(scores, [1, 0], index, as_scored, w_whole=0).tolist() == [[0, 0], [0, 0]]
+    assert advantages(scores, [1, 0], index, take_scores, w_whole=3).tolist() == [[3, 3], [-3, 0]]
+    assert advantages(scores, [1, 0], index, take_scores, w_whole=0).tolist() == [[0, 0], [0, 0]]
 
 
 # -- min credit
@@ -76,24 +76,24 @@ def test_the_weight_of_the_outcome() -> None:
 
 def test_the_limit_of_min_credit_puts_the_worst_value_on_the_worst_step() -> None:
     # 2p - 1: 0.8, -0.6, 0.4.
-    rewards = worst_weighed(np.array([0.9, 0.2, 0.7]), None)
+    rewards = weigh_worst(np.array([0.9, 0.2, 0.7]), None)
     assert rewards == pytest.approx([0, -0.6, 0])
-    assert following(rewards) == pytest.approx([-0.6, -0.6, 0]), "the paper's return: the minimum up to it, 0 after"
+    assert sum_following(rewards) == pytest.approx([-0.6, -0.6, 0]), "the paper's return: the minimum up to it, 0 after"
 
 
 def test_of_equal_minima_the_first_counts() -> None:
-    assert worst_weighed(np.array([1.0, 0.0, 0.0]), None).tolist() == [0, -1, 0]
+    assert weigh_worst(np.array([1.0, 0.0, 0.0]), None).tolist() == [0, -1, 0]
 
 
 def test_min_credit_at_a_temperature_by_hand() -> None:
     # 2p - 1: 0.5, -0.5. Weights e^-1 and e^1 over their sum at T = 0.5, which are 0.1192 and 0.8808.
     low, high = math.exp(-1) / (math.exp(-1) + math.e), math.e / (math.exp(-1) + math.e)
-    assert worst_weighed(np.array([0.75, 0.25]), 0.5) == pytest.approx([0.5 * low, -0.5 * high])
+    assert weigh_worst(np.array([0.75, 0.25]), 0.5) == pytest.approx([0.5 * low, -0.5 * high])
 
 
 def test_min_credit_of_a_group_by_hand() -> None:
     # 2p - 1: 1, -1 | 1, 1. Rewards 0, -1 | 1, 0 at the limit: mean 0, deviation sqrt(1/2).
-    found = advantages([[1, 0], [1, 1]], [0, 0], [[0, 1], [0, 1]], partial(worst_weighed, temperature=None))
+    found = advantages([[1, 0], [1, 1]], [0, 0], [[0, 1], [0, 1]], partial(weigh_worst, temperature=None))
     root = math.sqrt(2)
     assert found[0] == pytest.approx([-root, -root])
     assert found[1] == pytest.approx([root, 0])
@@ -101,8 +101,8 @@ def test_min_credit_of_a_group_by_hand() -> None:
 
 def test_more_good_steps_raise_the_sum_and_not_the_minimum() -> None:
     short, long = np.array([0.9, 0.1]), np.array([0.9] * 8 + [0.1])
-    assert following(as_scored(long))[0] - following(as_scored(short))[0] == pytest.approx(7 * 0.9)
-    low, same = (following(worst_weighed(scores, None))[0] for scores in (short, long))
+    assert sum_following(take_scores(long))[0] - sum_following(take_scores(short))[0] == pytest.approx(7 * 0.9)
+    low, same = (sum_following(weigh_worst(scores, None))[0] for scores in (short, long))
     assert low == same == pytest.approx(-0.8)
 
 
@@ -121,12 +121,12 @@ def test_a_rollout_without_scores_has_its_outcome_alone_and_moves_no_other(form:
 
 def test_an_answer_that_was_not_verified_leaves_the_steps_their_part() -> None:
     index = [[0, 1], [0, 1]]
-    unknown = advantages([[1, 0], [1, 1]], [NAN, 1], index, as_scored)
-    assert unknown == pytest.approx(advantages([[1, 0], [1, 1]], [0, 0], index, as_scored))
+    unknown = advantages([[1, 0], [1, 1]], [NAN, 1], index, take_scores)
+    assert unknown == pytest.approx(advantages([[1, 0], [1, 1]], [0, 0], index, take_scores))
 
 
 def test_nothing_scored_is_grpo() -> None:
-    found = advantages([None, None], [1, 0], [[0, 1], [0, -1]], as_scored)
+    found = advantages([None, None], [1, 0], [[0, 1], [0, -1]], take_scores)
     assert found.tolist() == [[1, 1], [-1, 0]]
 
 
@@ -187,18 +187,18 @@ def test_normalised_rewards_of_steps_sum_to_nothing(scores: list[Any], form: Ste
 @given(arrays(float, st.integers(1, 8), elements=PROBABILITY), st.floats(0.01, 10))
 def test_min_credit_lies_between_the_minimum_and_the_mean(scores: Any, temperature: float) -> None:
     values = 2 * scores - 1
-    total = worst_weighed(scores, temperature).sum()
+    total = weigh_worst(scores, temperature).sum()
     assert values.min() - 1e-9 <= total <= values.mean() + 1e-9
-    assert worst_weighed(scores, None).sum() == values.min()
+    assert weigh_worst(scores, None).sum() == values.min()
 
 
 @given(arrays(float, st.integers(1, 8), elements=PROBABILITY, unique=True))
 def test_a_small_temperature_comes_to_its_limit(scores: Any) -> None:
     gaps = np.diff(np.sort(scores))
     if not gaps.size or gaps.min() > 1e-3:
-        assert worst_weighed(scores, 1e-5) == pytest.approx(worst_weighed(scores, None), abs=1e-6)
+        assert weigh_worst(scores, 1e-5) == pytest.approx(weigh_worst(scores, None), abs=1e-6)
 
 
 @given(arrays(float, st.integers(1, 8), elements=PROBABILITY))
 def test_what_follows_by_its_definition(rewards: Any) -> None:
-    assert following(rewards) == pytest.approx([rewards[place:].sum() for place in range(len(rewards))])
+    assert sum_following(rewards) == pytest.approx([rewards[place:].sum() for place in range(len(rewards))])

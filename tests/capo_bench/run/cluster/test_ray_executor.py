@@ -16,7 +16,7 @@ import standins
 from raystandins import descendants
 from standins import make_plan
 
-from capo_bench.run.cluster.connection import connected
+from capo_bench.run.cluster.connection import connect_to
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, read_json
 from capo_bench.store.ledger import Ledger
@@ -130,7 +130,7 @@ def test_an_address_without_a_cluster_is_told_with_the_way_out():
     refused = pytest.raises(
         RunError, match=r"--address 127.0.0.1:1: no Ray cluster that can be joined.*docs/cluster.md"
     )
-    with refused, connected("127.0.0.1:1", 1):
+    with refused, connect_to("127.0.0.1:1", 1):
         pass
 
 
