@@ -59,6 +59,21 @@ def for_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", flat)
 
 
+def for_prose(text: str) -> str:
+    """Return a sentence as one line of Markdown: what stands between two backticks is code, the rest is literal."""
+    parts = text.split("`")
+
+    def write(number: int, part: str) -> str:
+        if number % 2 == 0:
+            return for_markdown(part)
+        if not part or number == len(parts) - 1:  # no code, or no second backtick
+            return for_markdown(f"`{part}" + "`" * (number < len(parts) - 1))
+        code = re.sub(r"\s+", " ", for_page(part))
+        return f"`{code}`"
+
+    return "".join(write(number, part) for number, part in enumerate(parts))
+
+
 def for_latex(text: str) -> str:
     """Return text as one line that LaTeX prints literally; characters that its fonts lack become question marks."""
     flat = re.sub(r"\s+", " ", text)

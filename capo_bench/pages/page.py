@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capo_bench.inert import for_markdown, for_page
+from capo_bench.inert import for_markdown, for_page, for_prose
 from capo_bench.pages.svg import Figure
 from capo_bench.pages.text import Table, format_csv, render_latex_table, render_markdown_table
 from evals.files import write_atomic
@@ -120,7 +120,7 @@ def render_html(page: Page) -> str:
 def render_markdown(page: Page) -> str:
     """Render a page as Markdown, for a pull request or a terminal."""
     parts = [f"# {for_markdown(page.title)}", for_markdown(page.question), for_markdown(page.about)]
-    parts += [f"**{for_markdown(page.answer)}**" * bool(page.answer)]
+    parts += [f"**{for_prose(page.answer)}**" * bool(page.answer)]
     parts += [render_markdown_table(page.table).rstrip()] if page.table else []
     parts += [part for section in page.sections if section.filled for part in _render_section(section)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -129,13 +129,13 @@ def render_markdown(page: Page) -> str:
 def _render_section(section: Section) -> list[str]:
     return [
         f"## {for_markdown(section.title)}",
-        "\n".join(f"- {for_markdown(line)}" for line in section.lines),
-        *(f"### {for_markdown(table.title)}\n\n{render_markdown_table(table).rstrip()}" for table in section.tables),
+        "\n".join(f"- {for_prose(line)}" for line in section.lines),
+        *(f"### {for_prose(table.title)}\n\n{render_markdown_table(table).rstrip()}" for table in section.tables),
         *(
-            f"![{for_markdown(figure.alt)}](figures/{figure.name}.svg)\n\n{for_markdown(figure.caption)}"
+            f"![{for_markdown(figure.alt)}](figures/{figure.name}.svg)\n\n{for_prose(figure.caption)}"
             for figure in section.figures
         ),
-        *(for_markdown(note) for note in section.notes),
+        *(for_prose(note) for note in section.notes),
     ]
 
 

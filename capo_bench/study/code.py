@@ -34,7 +34,7 @@ _VERIFIER: Roots = {"verifier": "evals.verify.verifier:Verifier", "verifier's wo
 _MEASURED = (
     *("accuracy", "known_right", "accuracy_norm", "wrong_step_rate", "flawed_right"),
     *("steps", "tokens", "no_answer", "truncated"),
-    *("unscored", "failed", "averaged", "passed", "voted", "_count_decoding", "ratio"),
+    *("unscored", "failed", "averaged", "passed", "voted", "_count_decoding", "compute_ratio"),
 )
 """Metrics since the current identity version, and the functions that aggregate them.
 

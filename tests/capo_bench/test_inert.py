@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from capo_bench.inert import for_csv, for_latex, for_markdown, for_page, for_terminal, write_csv
+from capo_bench.inert import for_csv, for_latex, for_markdown, for_page, for_prose, for_terminal, write_csv
 
 STEERING = (
     "\x1b[2J",
@@ -81,3 +81,20 @@ def test_markup_is_escaped(text: str) -> None:
     assert "\\input" not in printed
     for sign in "$&%#_":
         assert printed.count(sign) == printed.count(f"\\{sign}")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "markdown"),
+    [
+        ("run `capo-bench run a_b --set c=1`.", "run `capo-bench run a_b --set c=1`."),
+        ("a_b", "a\\_b"),
+        ("one ` alone_", "one \\` alone\\_"),
+        ("`a` and ` b", "`a` and \\` b"),
+        ("empty `` here", "empty \\`\\` here"),
+        ("`<script>\n*x*`", "`<script> *x*`"),
+    ],
+)
+def test_what_stands_between_backticks_is_code_and_the_rest_of_a_sentence_is_literal(
+    sentence: str, markdown: str
+) -> None:
+    assert for_prose(sentence) == markdown
