@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from bisect import insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from capo_bench.run import wire
 
 if TYPE_CHECKING:
     from capo_bench.process.interrupt import Interrupts
-    from capo_bench.run.runner import RunOptions
     from capo_bench.study.identity import SharedKind
     from capo_bench.study.plan import Trial
     from capo_bench.study.served import ServedCritic
@@ -74,13 +74,38 @@ class Job:
         return {**plain, "trial": self.trial.as_json(), "attempt": asdict(self.attempt), **paths}
 
 
+Heard = tuple[Job | None, wire.Message]
+"""A message and its job; None: the message is of the executor itself."""
+
+
+class Running(Protocol):
+    """A worker process or a task of the cluster that runs a job.
+
+    Attributes:
+        verdict: End of the job if it was killed on purpose.
+    """
+
+    verdict: wire.Message | None
+
+    @property
+    def job(self) -> Job | None:
+        """The job; None if it has ended."""
+
+    def end(self) -> None:
+        """End the job now, with all processes that it started."""
+
+
 class Executor(ABC):
     """Runs jobs in parallel until signals stop it.
 
     It is a context manager; when the context ends, no process and no open port remains.
+
+    Args:
+        interrupts: Signals that stop the jobs; None: only `stop` and `kill` do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interrupts: Interrupts | None) -> None:
+        self._interrupts = interrupts
         self._pending: list[tuple[float, Job]] = []
         self.stopping = False
 
@@ -106,8 +131,7 @@ class Executor(ABC):
         if not self.stopping:
             insort(self._pending, (time.monotonic() + delay, job), key=lambda pending: pending[1].rank)
 
-    @abstractmethod
-    def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
+    def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[Heard]:
         """Run the submitted jobs and yield messages until no job is pending or running.
 
         Jobs can also be submitted during the iteration. `more` is called when no job is left: while it returns True,
@@ -118,6 +142,40 @@ class Executor(ABC):
         (`capo_bench.run.failures`). Messages without a job are ``{"kind": "tick"}``, at least once a second, and
         ``{"kind": "stopping"}`` at the first signal.
         """
+        while True:
+            yield from self._start()
+            if not (self._list_running() or self._pending or (more() and not self.stopping)):
+                return
+            yield from self._listen()
+            yield None, {"kind": "tick"}
+
+    @abstractmethod
+    def _start(self) -> Iterable[Heard]:
+        """Start the pending jobs that are due and have room."""
+
+    @abstractmethod
+    def _list_running(self) -> Sequence[Running]: ...
+
+    @abstractmethod
+    def _listen(self) -> Iterator[Heard]:
+        """Wait for messages, at most a second, and yield those that have come."""
+
+    def _hear_signal(self) -> Iterator[Heard]:
+        """Handle a new signal, if there is one: the first asks jobs to save, a further one ends them."""
+        if self._interrupts is None or not wait([self._interrupts.fileno()], timeout=0):
+            return
+        self._interrupts.clear()
+        self.stop()
+        if self._interrupts.urgent:
+            for running in self._list_running():
+                running.end()
+        yield None, {"kind": "stopping"}
+
+    def _conclude(self, running: Running, end: wire.Message) -> wire.Message:
+        """Return the final ``end`` message of a job: its verdict if it was killed; ``stopped`` if a stop ended it."""
+        if end.get("cause") == "lost":
+            end = {**end, "status": "stopped" if self.stopping else "failed"}
+        return running.verdict or end
 
     def stop(self) -> None:
         """Start no more jobs, ask running trials to save and return, and kill the other jobs."""
@@ -129,36 +187,9 @@ class Executor(ABC):
     @abstractmethod
     def _stop_running(self) -> None: ...
 
-    @abstractmethod
     def kill(self, job: Job, error: str, cause: str) -> None:
         """End a running job now; its ``end`` message is ``failed`` with this error and cause."""
-
-
-def open_executor(  # noqa: PLR0913, PLR0917 - what executors are given
-    options: RunOptions,
-    workers: int,
-    threads: int,
-    log: Path,
-    interrupts: Interrupts,
-    gpus: Sequence[str] | None = None,
-) -> Executor:
-    """Return the executor of the options, a context manager that runs `workers` jobs in parallel.
-
-    Args:
-        options: Options of the run.
-        workers: Number of parallel jobs on this machine.
-        threads: Processor threads of each job.
-        log: File for output that workers print outside of jobs.
-        interrupts: Signals that stop the executor.
-        gpus: GPUs of this machine that jobs may use; None: jobs are not assigned GPUs.
-
-    Raises:
-        RunError: The executor is not installed or its cluster cannot be reached.
-    """
-    if options.executor == "ray":
-        from capo_bench.run.cluster.executor import RayExecutor
-
-        return RayExecutor(options.workers, threads, log, interrupts, options.address)
-    from capo_bench.run.pool import LocalExecutor
-
-    return LocalExecutor(workers, threads, log, interrupts, gpus)
+        for running in self._list_running():
+            if running.job is job:
+                running.verdict = {"kind": "end", "status": "failed", "error": error, "cause": cause}
+                running.end()

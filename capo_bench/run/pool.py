@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -18,7 +18,7 @@ from capo_bench.process.interrupt import Interrupts
 from capo_bench.process.orphans import describe_end
 from capo_bench.run import wire
 from capo_bench.run.devices import share_out
-from capo_bench.run.executor import Executor, Job
+from capo_bench.run.executor import Executor, Heard, Job
 from capo_bench.run.logs import rotate
 from capo_bench.store.errors import RunError
 from capo_bench.track.store import build_quiet_environment
@@ -64,7 +64,7 @@ class Worker:
         self.connection = Connection(runner_end.detach())
         self.ended = os.pidfd_open(self._process.pid)
         self.job: Job | None = None
-        self.verdict: wire.Message | None = None  # end of the job if it failed or was killed on purpose
+        self.verdict: wire.Message | None = None
 
     def start(self, job: Job) -> None:
         """Send a job to the worker."""
@@ -114,7 +114,7 @@ class LocalExecutor(Executor):
         count: Number of workers.
         threads: Processor threads of each worker.
         log: File for output that workers print outside of jobs.
-        interrupts: Signals that stop the workers; None: only `stop` and `kill` do.
+        interrupts: See `Executor`.
         gpus: GPUs, each assigned to one worker at a time; None: workers are not assigned GPUs.
     """
 
@@ -126,8 +126,7 @@ class LocalExecutor(Executor):
         interrupts: Interrupts | None = None,
         gpus: Sequence[str] | None = None,
     ) -> None:
-        super().__init__()
-        self._interrupts = interrupts
+        super().__init__(interrupts)
         self._gpus, self._shared = list(gpus or ()), gpus is not None
         self.count, self.threads, self.log = count, threads, log
         self._workers: list[Worker] = []
@@ -141,26 +140,13 @@ class LocalExecutor(Executor):
         shares, self._gpus = share_out(critics, self._gpus)
         return shares
 
-    def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
-        """Run the submitted jobs; see `Executor.events`."""
-        while True:
-            while (job := self._take_next()) is not None:
-                self._get_worker(job).start(job)
-                yield job, {"kind": "start"}
-            if not (self._list_busy() or self._pending or (more() and not self.stopping)):
-                return
-            yield from self._listen()
-            yield None, {"kind": "tick"}
-
-    def kill(self, job: Job, error: str, cause: str) -> None:
-        """End a running job now; see `Executor.kill`."""
-        for worker in self._list_busy():
-            if worker.job is job:
-                worker.verdict = {"status": "failed", "error": error, "cause": cause}
-                worker.end()
+    def _start(self) -> Iterator[Heard]:
+        while (job := self._take_next()) is not None:
+            self._get_worker(job).start(job)
+            yield job, {"kind": "start"}
 
     def _take_next(self) -> Job | None:
-        if len(self._list_busy()) >= self.count:
+        if len(self._list_running()) >= self.count:
             return None
         now = time.monotonic()
         for at, (due, job) in enumerate(self._pending):
@@ -170,13 +156,13 @@ class LocalExecutor(Executor):
         return None
 
     def _stop_running(self) -> None:
-        for worker in self._list_busy():
+        for worker in self._list_running():
             if worker.job and worker.job.do == "trial":
                 worker.ask_to_stop()
             else:
                 worker.end()
 
-    def _list_busy(self) -> list[Worker]:
+    def _list_running(self) -> list[Worker]:
         return [worker for worker in self._workers if worker.job]
 
     def _list_idle_gpus(self) -> list[str]:
@@ -195,26 +181,17 @@ class LocalExecutor(Executor):
         self._workers.append(worker)
         return worker
 
-    def _listen(self) -> Iterator[tuple[Job | None, wire.Message]]:
+    def _listen(self) -> Iterator[Heard]:
         owner: dict[Any, Worker] = {}
         for worker in self._workers:
             owner[worker.connection] = owner[worker.ended] = worker
-        signalled = None if self._interrupts is None else self._interrupts.fileno()
-        ready = wait([*owner, *([] if signalled is None else [signalled])], timeout=TICK_SECONDS)
-        if self._interrupts is not None and signalled in ready:
-            self._handle_signal(self._interrupts)
-            yield None, {"kind": "stopping"}
+        signals = [] if self._interrupts is None else [self._interrupts.fileno()]
+        ready = wait([*owner, *signals], timeout=TICK_SECONDS)
+        yield from self._hear_signal()
         for worker in {owner[source]: None for source in ready if source in owner}:
             yield from self._hear(worker)
 
-    def _handle_signal(self, interrupts: Interrupts) -> None:
-        interrupts.clear()
-        self.stop()
-        if interrupts.urgent:
-            for worker in self._list_busy():
-                worker.end()
-
-    def _hear(self, worker: Worker) -> Iterator[tuple[Job, wire.Message]]:
+    def _hear(self, worker: Worker) -> Iterator[Heard]:
         try:
             while (message := worker.hear()) is not None:
                 job = worker.job
@@ -229,8 +206,7 @@ class LocalExecutor(Executor):
         except EOFError:
             how = self._retire(worker)
             if worker.job:
-                died = {"status": "stopped" if self.stopping else "failed", "error": how, "cause": "lost"}
-                yield worker.job, {"kind": "end", **(worker.verdict or died)}
+                yield worker.job, self._conclude(worker, {"kind": "end", "error": how, "cause": "lost"})
 
     def _retire(self, worker: Worker) -> str:
         self._workers.remove(worker)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from capo_bench.process.interrupt import Interrupts, redirect_closed_streams
 from capo_bench.run.devices import count_cores, list_visible_gpus
-from capo_bench.run.executor import CHECKPOINT_SECONDS, Attempt, Executor, Job, open_executor
+from capo_bench.run.executor import CHECKPOINT_SECONDS, Attempt, Executor, Job
 from capo_bench.run.failures import plan_retry
 from capo_bench.run.limits import DiskWatch, StageClock
+from capo_bench.run.pool import LocalExecutor
 from capo_bench.run.serving import CriticServers
 from capo_bench.run.waiting_trials import Need, WaitingTrials
 from capo_bench.run.wire import Message
@@ -184,7 +185,12 @@ class Runner:
         wanted = self.options.workers or choose_workers(pending, cores, left)
         count = min(wanted, max(len(pending), len(self._waiting.missing)))
         self.notify({"event": "workers", "count": count})
-        return open_executor(self.options, count, max(1, cores // count), log, interrupts, gpus or None)
+        threads = max(1, cores // count)
+        if self.options.executor == "ray":
+            from capo_bench.run.cluster.executor import RayExecutor
+
+            return RayExecutor(self.options.workers, threads, log, interrupts, self.options.address)
+        return LocalExecutor(count, threads, log, interrupts, gpus or None)
 
     def _begin(self, pool: Executor, pending: list[Trial]) -> None:
         self._servers.open(pool.hold(self._critics))

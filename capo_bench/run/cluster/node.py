@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +23,22 @@ _kept: dict[tuple[object, ...], LocalExecutor] = {}
 """The executor of this relay, by the settings that its worker was started with."""
 
 
-@dataclass(frozen=True)
-class NodeTerms:
-    """Settings that all jobs of a run share.
+def run_on_node(job: Job, key: str, threads: int, log: Path, control: Any) -> Iterator[list[wire.Message]]:
+    """Run a job on this node, and yield its messages in batches; the last message is its ``end``.
 
-    Attributes:
-        threads: Processor threads of each job.
+    Args:
+        job: The job. Its paths lead to the results folder on every node.
+        key: Identifies the job to the `Control` actor.
+        threads: Processor threads of the job.
         log: File for output that workers print outside of jobs.
         control: The `Control` actor.
-    """
-
-    threads: int
-    log: Path
-    control: Any
-
-
-def run_on_node(job: Job, key: str, terms: NodeTerms) -> Iterator[list[wire.Message]]:
-    """Run a job on this node. The paths of the job lead to the results folder on every node.
-
-    Yields its messages in batches; the last message is its ``end``. `key` identifies the job to the `Control` actor.
     """
     import ray
 
     yield [{"kind": "start", "node": str(ray.get_runtime_context().get_node_id())}]
     try:
-        _check_shared(job.home, terms.log.parent)
-        yield from _relay(job, _get_executor(terms.threads, terms.log), Orders(terms.control, key))
+        _check_shared(job.home, log.parent)
+        yield from _relay(job, _get_executor(threads, log), Orders(control, key))
     except (RunError, OSError) as error:  # no process can be started, or the results folder is missing
         yield [{"kind": "end", "status": "failed", "error": str(error), "cause": "other"}]
 

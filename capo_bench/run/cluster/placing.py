@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.run import wire
 from capo_bench.run.cluster.control import Control, Order
-from capo_bench.run.cluster.node import NodeTerms, run_on_node
+from capo_bench.run.cluster.node import run_on_node
 from capo_bench.run.executor import Job
 from capo_bench.store.errors import RunError
 
@@ -33,13 +33,14 @@ class Cluster:
 
     Args:
         threads: Processor cores of each job; reduced if no node has so many.
-        log: See `NodeTerms`.
+        log: File for output that workers print outside of jobs.
     """
 
     def __init__(self, threads: int, log: Path) -> None:
         import ray
 
         self._ray: Any = ray
+        self._log = log
         self._counted = 0.0
         self._nodes: list[dict[str, Any]] = []
         self._cores = max(1, min(threads, int(max(node["Resources"].get("CPU", 0) for node in self._list_nodes()))))
@@ -49,7 +50,6 @@ class Cluster:
         # On the runner's node: it lives as long as the runner can give orders.
         actor = ray.remote(Control).options(num_cpus=0, scheduling_strategy=_pin_to(self._here))
         self._control: Any = actor.remote()
-        self._terms = NodeTerms(self._cores, log, self._control)
 
     def hold(self, critic: ServedCritic) -> list[str]:
         """Reserve accelerators of this node for a critic's server; return their names.
@@ -115,7 +115,7 @@ class Cluster:
             name=f"{job.do} {job.trial.id}",
             scheduling_strategy=where,
         )
-        return task.remote(job, key, self._terms)
+        return task.remote(job, key, self._cores, self._log, self._control)
 
     def ready(self, streams: list[Any], seconds: float) -> list[Any]:
         """Return the streams that have new messages; wait at most `seconds` for the first."""
