@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
+from capo_bench.cli.options import add_study_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.run.studies import StudyChoice, find_study_file, plan_as_run
 from capo_bench.store.home import Home
@@ -34,14 +34,12 @@ SUFFIX = ".tar.gz"
 
 @click.command(epilog=EPILOG)
 @add_study_options
-@add_home_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The archive.  [default: STUDY.tar.gz]")
 @click.option("--weights", is_flag=True, help="Add trained weights and the models that trials share.")
 @click.option("--blot", is_flag=True, help="Replace secrets by *** instead of refusing them.")
 @click.option(
     "--into", type=click.Path(file_okay=False, path_type=Path), help="Unpack a bundle into this results folder."
 )
-@add_json_option
 def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     chosen: StudyChoice,
     home: Home,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.cli.printing import print_json, print_table, print_text
 from capo_bench.store.home import Home
 
@@ -30,8 +30,7 @@ Examples:
     metavar="KEY",
     help="Part of the identity that may differ, such as dtype; the table names it. Repeatable.",
 )
-@add_home_option
-@add_json_option
+@add_common_options
 def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Home, as_json: bool) -> None:
     """Compare evaluations: a table with differences to the first, paired problem by problem.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options, choose_plan
+from capo_bench.cli.options import add_study_options, choose_plan
 from capo_bench.cli.printing import print_json, print_page
 from capo_bench.run.studies import StudyChoice
 from capo_bench.store.home import Home
@@ -38,8 +38,6 @@ Examples:
 @click.option(
     "--bound", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="A step matters if its |A| is larger."
 )
-@add_home_option
-@add_json_option
 def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     chosen: StudyChoice,
     seeds: int,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.cli.printing import print_json, print_page
 from capo_bench.store.home import Home, read_json
 
@@ -66,8 +66,7 @@ Examples:
     help="Largest share of critiques without a verdict; stop above it.",
 )
 @click.option("--no-critique-cache", is_flag=True, help="Neither store critiques nor use stored ones.")
-@add_home_option
-@add_json_option
+@add_common_options
 def critic(  # noqa: PLR0913, PLR0917 - one for each option
     critic: str,
     data: str,

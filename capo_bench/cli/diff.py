@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.inert import for_terminal
 from capo_bench.store.home import Home
@@ -29,8 +29,7 @@ LONGEST = 200
 @click.command(epilog=EPILOG)
 @click.argument("a", shell_complete=complete_trial)
 @click.argument("b", shell_complete=complete_trial)
-@add_home_option
-@add_json_option
+@add_common_options
 def diff(a: str, b: str, home: Home, as_json: bool) -> None:
     """Say why trials A and B differ: settings, identity, definitions of code, origin, and results.
 

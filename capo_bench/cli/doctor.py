@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
+from capo_bench.cli.options import add_study_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.run.studies import StudyChoice, plan_of_file
 from capo_bench.store.home import Home
@@ -26,9 +26,7 @@ _SIGNS = {"ok": "ok", "warning": "warning", "missing": "MISSING", "unknown": "un
 
 @click.command(epilog=EPILOG)
 @add_study_options
-@add_home_option
 @click.option("--workers", type=click.IntRange(min=1), help="Number of trials at a time.")
-@add_json_option
 def doctor(chosen: StudyChoice, home: Home, workers: int | None, as_json: bool) -> None:
     """Check this machine against STUDY: GPUs, memory, disk, packages, hub, ports, critic, clock.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.cli.printing import print_json, print_page
 from capo_bench.store.home import Home, read_json
 
@@ -97,8 +97,7 @@ SHARE = click.FloatRange(0, 1)
     "--export", type=click.Path(file_okay=False, path_type=Path), help="Also write lm-eval's JSON to this folder."
 )
 @click.option("--no-tracking", "no_track", is_flag=True, help="Write nothing to MLflow.")
-@add_home_option
-@add_json_option
+@add_common_options
 def evaluate(model: str, export: Path | None, no_track: bool, home: Home, as_json: bool, **given: Any) -> None:
     """Measure MODEL on benchmarks: greedy and sampled answers, shares with intervals, and cost.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.cli.printing import print_json
 from capo_bench.store.home import Home
 
@@ -29,8 +29,7 @@ Examples:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: export-TRIAL]")
 @click.option("--push", "repository", metavar="OWNER/NAME", help="Upload it to the hub, with the key in HF_TOKEN.")
 @click.option("--public", is_flag=True, help="Make the pushed files public.  [default: private]")
-@add_home_option
-@add_json_option
+@add_common_options
 def export(  # noqa: PLR0913, PLR0917 - one parameter per option
     trial: str, out: Path | None, repository: str | None, public: bool, home: Home, as_json: bool
 ) -> None:

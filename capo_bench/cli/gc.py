@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capo_bench.cli.completion import complete_study, complete_trial
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.gc.removable import KINDS
 from capo_bench.store.home import Home, read_json
@@ -55,7 +55,6 @@ def _read_policy(text: str) -> int | None:
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, default="", shell_complete=complete_study)
-@add_home_option
 @click.option("--yes", is_flag=True, help="Free it.  [default: show it, and on a terminal ask]")
 @click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only this kind; repeatable.")
 @click.option(
@@ -74,7 +73,7 @@ def _read_policy(text: str) -> int | None:
     shell_complete=complete_trial,
     help="Free a whole trial, finished or not.",
 )
-@add_json_option
+@add_common_options
 def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
     """Show what can be deleted from HOME, or from STUDY's trials, with bytes and reason; free it with --yes.
 

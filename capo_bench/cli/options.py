@@ -77,37 +77,27 @@ def choose_plan(chosen: StudyChoice, home: Home) -> tuple[Plan, TrialFolder | No
 
 
 def add_study_options(command: Command) -> Command:
-    """Add the study argument and the options that select from it; the command gets `chosen`."""
+    """Add the study argument, the options that select from it, and `add_common_options`; the command gets `chosen`."""
 
     @wraps(command)
     def choose(*, study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], **others: Any) -> Any:
         return command(chosen=StudyChoice(study, profile, sets, only), **others)
 
-    for decorate in reversed(
-        [
-            click.argument("study", shell_complete=complete_study),
-            click.option(
-                "--profile",
-                shell_complete=complete_profile,
-                help="Size of the study.  [default: as last run, or quick]",
-            ),
-            click.option(
-                "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key for all; KEY=A,B sweeps."
-            ),
-            click.option("--only", multiple=True, metavar="PATTERN", help="Only variants like this, or only seed=N."),
-        ]
+    for decorate in (
+        add_common_options,
+        click.option("--only", multiple=True, metavar="PATTERN", help="Only variants like this, or only seed=N."),
+        click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key for all; KEY=A,B sweeps."),
+        click.option(
+            "--profile", shell_complete=complete_profile, help="Size of the study.  [default: as last run, or quick]"
+        ),
+        click.argument("study", shell_complete=complete_study),
     ):
         choose = decorate(choose)
     return choose
 
 
-def add_json_option(command: Command) -> Command:
-    """Add ``--json``; the command gets `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
-
-
-def add_home_option(command: Command) -> Command:
-    """Add ``--home``; the command gets `home`, a folder that need not exist."""
+def add_common_options(command: Command) -> Command:
+    """Add ``--home`` and ``--json``; the command gets `home`, a folder that need not exist, and `as_json`."""
     return click.option(
         "--home",
         type=click.Path(file_okay=False, path_type=Path),
@@ -117,4 +107,9 @@ def add_home_option(command: Command) -> Command:
         show_default=True,
         show_envvar=True,
         help="Folder of results.",
-    )(command)
+    )(add_json_option(command))
+
+
+def add_json_option(command: Command) -> Command:
+    """Add ``--json``; the command gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)

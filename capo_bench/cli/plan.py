@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
+from capo_bench.cli.options import add_study_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.run.studies import StudyChoice, plan_of_file
 from capo_bench.store.home import Home
@@ -29,9 +29,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @add_study_options
-@add_home_option
 @click.option("--full", is_flag=True, help="Show every variant, its settings and the ids of its trials.")
-@add_json_option
 def plan(chosen: StudyChoice, home: Home, full: bool, as_json: bool) -> None:
     """Show the plan of STUDY: its variants, their trials and ids, what they share, and how long it takes.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
+from capo_bench.cli.options import add_study_options
 from capo_bench.cli.printing import print_json, print_page, print_table, print_text
 from capo_bench.run.studies import StudyChoice, plan_as_run
 from capo_bench.store.home import Home
@@ -30,10 +30,8 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @add_study_options
-@add_home_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder; else one under the results.")
 @click.option("--full", is_flag=True, help="Print every table and sentence, not only the first screen.")
-@add_json_option
 def report(
     chosen: StudyChoice,
     home: Home,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options, choose_plan
+from capo_bench.cli.options import add_study_options, choose_plan
 from capo_bench.cli.printing import print_json, print_page
 from capo_bench.run.studies import StudyChoice
 from capo_bench.store.home import Home, read_json
@@ -35,8 +35,6 @@ T = TypeVar("T")
 @click.option("--weights", "weights", multiple=True, metavar="WHOLE,PROCESS", help="Weights to replay (repeatable).")
 @click.option("-k", "ks", metavar="K,K…", help="Numbers of critiques to vote over.")
 @click.option("--rules", metavar="RULE,RULE…", help="Voting rules, such as majority,at_least:2.")
-@add_home_option
-@add_json_option
 def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     chosen: StudyChoice,
     weights: tuple[str, ...],

@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capo_bench.cli.options import (
-    add_home_option,
-    add_json_option,
-    add_study_options,
-    read_duration,
-    read_size,
-    read_stage_limit,
-)
+from capo_bench.cli.options import add_study_options, read_duration, read_size, read_stage_limit
 from capo_bench.cli.printing import print_json
 from capo_bench.run.studies import StudyChoice, find_study_file, plan_of_file
 from capo_bench.store.home import Home
@@ -50,7 +43,6 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @add_study_options
-@add_home_option
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -115,7 +107,6 @@ Examples:
     metavar="SIZE",
     help="Limit of the critique cache, from now on, for all runs in HOME.  [default: unchanged; at first 2GiB]",
 )
-@add_json_option
 def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     chosen: StudyChoice,
     home: Home,

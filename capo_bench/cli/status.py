@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capo_bench.cli.completion import complete_profile, complete_study
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.run.studies import StudyChoice, plan_as_run
 from capo_bench.store.home import Home
@@ -50,12 +50,11 @@ def _read_seconds(text: str) -> float:
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, shell_complete=complete_study)
 @click.option("--profile", shell_complete=complete_profile, help="Size of the study.  [default: as last run, or quick]")
-@add_json_option
+@add_common_options
 @click.option(
     "--watch", type=_read_seconds, metavar="SECONDS", is_flag=False, flag_value=WATCH_SECONDS,
     help="Show it again every SECONDS (2) while a study runs; without a terminal, only changed lines.",
 )  # fmt: skip
-@add_home_option
 def status(study: str | None, profile: str | None, as_json: bool, watch: float | None, home: Home) -> None:
     """Show which trials are done, running, failed, stopped (with a checkpoint) or pending.
 

@@ -7,7 +7,7 @@ import sys
 import click
 
 from capo_bench.cli.completion import complete_study
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.store.home import Home
 
@@ -27,8 +27,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, shell_complete=complete_study)
-@add_home_option
-@add_json_option
+@add_common_options
 def sync(study: str | None, home: Home, as_json: bool) -> None:
     """Send the missing runs of STUDY, or of all studies in HOME, to MLflow: those of --no-tracking or of an outage.
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import click
 
 from capo_bench.cli.completion import complete_study
-from capo_bench.cli.options import add_home_option, add_json_option
+from capo_bench.cli.options import add_common_options
 from capo_bench.store.home import Home
 
 EPILOG = """\b
@@ -21,9 +21,8 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, shell_complete=complete_study)
-@add_home_option
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
-@add_json_option
+@add_common_options
 def ui(study: str | None, home: Home, port: int, as_json: bool) -> None:
     """Open MLflow on the right store, for this machine alone, until Ctrl-C; print the link to STUDY's curves.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
+from capo_bench.cli.options import add_study_options
 from capo_bench.cli.printing import print_json, print_table, print_text
 from capo_bench.pages.text import Table
 from capo_bench.run.studies import StudyChoice, plan_as_run
@@ -36,8 +36,6 @@ MOST_SHOWN = 20
 
 @click.command(epilog=EPILOG)
 @add_study_options
-@add_home_option
-@add_json_option
 def verify(chosen: StudyChoice, home: Home, as_json: bool) -> None:
     """Derive every number of a study's report again, and say what does not match.
 

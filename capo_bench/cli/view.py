@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options, choose_plan
+from capo_bench.cli.options import add_study_options, choose_plan
 from capo_bench.cli.printing import print_json
 from capo_bench.run.studies import StudyChoice
 from capo_bench.store.home import Home
@@ -32,8 +32,6 @@ Examples:
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="File.  [default: one in the results folder]"
 )
-@add_home_option
-@add_json_option
 def view(
     chosen: StudyChoice,
     most: int,
