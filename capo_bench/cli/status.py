@@ -118,8 +118,7 @@ def _read_studies(study: str | None, profile: str | None, home: Home) -> list[St
     if profile is None and study in list_started_studies(home):
         return [read_study_status(home, study)]
     plan = plan_as_run(StudyChoice(study, profile), home)
-    ids = tuple(dict.fromkeys(trial.id for trial in plan.trials))
-    return [read_study_status(home, plan.study, plan.profile, ids)]
+    return [read_study_status(home, plan.study, plan.profile, plan.trial_ids)]
 
 
 def _describe_study(study: StudyStatus) -> list[str]:

@@ -12,17 +12,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """Context manager that counts signals instead of raising; enter it in the main thread.
+    """Context manager that records signals instead of raising; enter it in the main thread.
 
     Attributes:
-        count: Number of signals so far.
         signal: The first signal, or None.
         urgent: Whether a further signal came, which ends running trials at once. SIGHUP does not count, because the
             kernel and the shell can both send it for one closed terminal.
     """
 
     def __init__(self) -> None:
-        self.count = 0
         self.signal: int | None = None
         self.urgent = False
         self._previous: dict[int, Any] = {}
@@ -55,7 +53,6 @@ class Interrupts:
         os.close(self._write)
 
     def _record_signal(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
         self.urgent = self.urgent or (self.signal is not None and number != signal.SIGHUP)
         self.signal = self.signal or number
         if number == signal.SIGHUP:

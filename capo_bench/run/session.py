@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +101,7 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
     guesses = {variant.name: estimate_trial_seconds(variant.config, plan.machine) for variant in plan.variants}
     board = Board(
         to_do={trial.id: trial.variant for trial in pending},
-        had=len(_list_ids(plan)) - len(pending),
+        had=len(plan.trial_ids) - len(pending),
         lengths=list_lengths(fold(ledger.read())),
         guesses={name: seconds for name, seconds in guesses.items() if seconds is not None},
     )
@@ -115,7 +115,7 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
             # Fields that `gc`, `bundle` and `verify` need later, in addition to the trials.
             kept = {"question": plan.question, "metrics": list(plan.metrics), "sets": list(asked.sets)}
             kept["baseline"] = plan.baseline
-            runner.record("study_started", profile=plan.profile, plan=_list_ids(plan), **kept)
+            runner.record("study_started", profile=plan.profile, plan=plan.trial_ids, **kept)
             runner.run(pending, interrupts)
         result = replace(_make_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
         report = None if result.interrupted else write_report()
@@ -128,35 +128,25 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
     return replace(result, link=link)
 
 
-@contextmanager
-def _open_tracker(plan: Plan, home: Home, options: RunOptions, console: Console) -> Iterator[Tracker | None]:
+def _open_tracker(
+    plan: Plan, home: Home, options: RunOptions, console: Console
+) -> AbstractContextManager[Tracker | None]:
     if not options.track:
-        yield None
-        return
+        return nullcontext()
     from capo_bench.track.store import store_of
     from capo_bench.track.tracker import Tracker
 
-    tracker = Tracker(plan, home, store_of(home), warn=lambda text: say(console, text, "yellow"))
-    tracker.start()
-    try:
-        yield tracker
-    except BaseException:
-        tracker.close(finished=False, timeout=5)
-        raise
+    return Tracker(plan, home, store_of(home), warn=lambda text: say(console, text, "yellow"))
 
 
 def _is_finished(plan: Plan, home: Home, options: RunOptions) -> bool:
     """Return whether the study's last run finished exactly this plan, and tracked it if `options` ask for tracking."""
     state = fold(Ledger(home.study(plan.study).ledger).read())
-    if state.finished is None or (state.profile, sorted(state.plan)) != (plan.profile, sorted(_list_ids(plan))):
+    if state.finished is None or (state.profile, sorted(state.plan)) != (plan.profile, sorted(plan.trial_ids)):
         return False
     return not list_pending_trials(plan.trials, home) and (state.finished["tracked"] or not options.track)
 
 
 def _make_result(plan: Plan, home: Home, failed: int = 0, interrupted: int = 0) -> RunResult:
-    ids = _list_ids(plan)
+    ids = plan.trial_ids
     return RunResult(sum(home.trial(trial).done for trial in ids), len(ids), failed, interrupted)
-
-
-def _list_ids(plan: Plan) -> list[str]:
-    return list(dict.fromkeys(trial.id for trial in plan.trials))

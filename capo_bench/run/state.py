@@ -85,7 +85,7 @@ class StudyStatus:
 
 
 def read_study_status(
-    home: Home, study: str, profile: str | None = None, ids: tuple[str, ...] | None = None
+    home: Home, study: str, profile: str | None = None, ids: Sequence[str] | None = None
 ) -> StudyStatus:
     """Return the state of a study: of the plan that was started last, or of the trials with these ids.
 

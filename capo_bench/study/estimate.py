@@ -160,6 +160,7 @@ def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
         else means.get(trial.variant, estimate_trial_seconds(trial.config, machine))
         for trial in left
     ]
+    known = [(trial, guess) for trial, guess in zip(left, guesses, strict=True) if guess is not None]
     preparations = _list_preparations(plan, home)
     models = [SharedModel(made.kind, made.key) for made in preparations]
     needed = [made.seconds for made in preparations if not made.done] if left else []
@@ -174,16 +175,13 @@ def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
         bounded=tuple(bounded),
         preparations=tuple(preparations),
         waits=tuple(
-            (guess, tuple(models.index(model) for model in list_shared_models(trial.config)))
-            for trial, guess in zip(left, guesses, strict=True)
-            if guess is not None
+            (guess, tuple(models.index(model) for model in list_shared_models(trial.config))) for trial, guess in known
         ),
         gpu=estimate_gpu_costs(
             machine,
             [
                 PendingTrial(trial.config, guess, _count_steps_left(trial, steps) if trial.id not in trained else 0)
-                for trial, guess in zip(left, guesses, strict=True)
-                if guess is not None
+                for trial, guess in known
             ],
         ),
     )
@@ -278,24 +276,26 @@ def estimate_trial_seconds(config: TrialConfig, machine: Machine = MACHINE) -> f
     steps = count_allowed_steps(config, machine) if "train" in METHODS.get(config.method).uses else 0
     if steps is None:
         return None
-    asking = estimate_evaluation_seconds(config, machine)
-    if BACKBONES.load(config.backbone).source != "embedded":
-        time = estimate_trial_time(config, machine, steps)
-        return None if time is None else time.total
-    reading = _estimate_critic(config, steps)
-    return None if reading is None or asking is None else _estimate_learning(config, steps) + asking + reading
+    return _estimate_seconds(config, machine, steps)
 
 
 def estimate_evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
     """Return the estimated seconds of a trial's full evaluation; None if the size of the model is unknown."""
+    return _estimate_seconds(config, machine, 0)
+
+
+def _estimate_seconds(config: TrialConfig, machine: Machine, steps: int) -> float | None:
+    """Return the estimated seconds of so many training steps and of the full evaluation."""
     if BACKBONES.load(config.backbone).source != "embedded":
-        time = estimate_trial_time(config, machine, 0)
+        time = estimate_trial_time(config, machine, steps)
         return None if time is None else time.total
+    reading = _estimate_critic(config, steps) if steps else 0.0
     evaluation = config.evaluation
     own = evaluation.samples
     sampled = sum(find_task_draws(task).samples if own is None else own for task in evaluation.tasks)
     each = sampled + evaluation.greedy * len(evaluation.tasks)
-    return (evaluation.problems or PROBLEMS) * each * SECONDS_PER_SAMPLE
+    asking = (evaluation.problems or PROBLEMS) * each * SECONDS_PER_SAMPLE
+    return None if reading is None else _estimate_learning(config, steps) + asking + reading
 
 
 def is_training_done(home: Home, trial: Trial) -> bool:

@@ -117,6 +117,11 @@ class Plan:
         )
 
     @property
+    def trial_ids(self) -> list[str]:
+        """Ids of the trials, each once."""
+        return list(dict.fromkeys(trial.id for trial in self.trials))
+
+    @property
     def first_look(self) -> Plan:
         """The plan with only the trials of the first look."""
         return self.with_seeds(dict.fromkeys((variant.name for variant in self.variants), self.looks[0]))

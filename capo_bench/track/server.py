@@ -51,7 +51,7 @@ def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
 def _watch(server: subprocess.Popen[bytes], interrupts: Interrupts, port: int, ready: Callable[[str], None]) -> int:
     answered = False
     give_up = time.monotonic() + _START_SECONDS
-    while not interrupts.count:
+    while interrupts.signal is None:
         if server.poll() is not None:
             return server.returncode
         if not answered and (answered := _is_answering(port)):

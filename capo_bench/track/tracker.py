@@ -28,6 +28,8 @@ RETRY_SECONDS = (5.0, 300.0)
 class Tracker:
     """Delivers one run of a study to the tracking store during the run; `warn` receives the first failure.
 
+    It is a context manager: an error that ends the context closes the tracker.
+
     Attributes:
         failures: Number of failed deliveries so far.
         link: Path of the study's curves below the address of MLflow's pages; empty until the store is open.
@@ -52,10 +54,14 @@ class Tracker:
         # A daemon thread, because a store that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._deliver, name="tracking", daemon=True)
 
-    def start(self) -> None:
-        """Start the delivery."""
+    def __enter__(self) -> Tracker:
         silence_mlflow()
         self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is not None:
+            self.close(finished=False, timeout=5)
 
     def close(
         self,

@@ -35,18 +35,17 @@ class Orders:
 
     def __init__(self, control: Any, key: str) -> None:
         self._control, self._key = control, key
-        self.last: Order = ""
         self._ask()
 
     def news(self) -> Order:
-        """Return a new order, or an empty string if there is none."""
+        """Return the order if an answer has come, else an empty string; an order is repeated with every answer."""
         import ray
 
         if time.monotonic() < self._due or not ray.wait([self._answer], timeout=0)[0]:
             return ""
-        before, self.last = self.last, ray.get(self._answer)
+        order: Order = ray.get(self._answer)
         self._ask()
-        return self.last if self.last != before else ""
+        return order
 
     def _ask(self) -> None:
         self._answer = self._control.order.remote(self._key)

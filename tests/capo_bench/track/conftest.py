@@ -53,9 +53,7 @@ class Desk:
         )
 
     def tracker(self, plan, store=None, **options):
-        tracker = Tracker(plan, self.home, store or self.store, self.warnings.append, **options)
-        tracker.start()
-        return tracker
+        return Tracker(plan, self.home, store or self.store, self.warnings.append, **options).__enter__()
 
     def session(self):
         """The runner with its tracking in the store."""
