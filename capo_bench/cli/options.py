@@ -83,6 +83,7 @@ def add_study_options(command: Command) -> Command:
     def choose(*, study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], **others: Any) -> Any:
         return command(chosen=StudyChoice(study, profile, sets, only), **others)
 
+    decorated: Command = choose
     for decorate in (
         add_common_options,
         click.option("--only", multiple=True, metavar="PATTERN", help="Only variants like this, or only seed=N."),
@@ -92,8 +93,8 @@ def add_study_options(command: Command) -> Command:
         ),
         click.argument("study", shell_complete=complete_study),
     ):
-        choose = decorate(choose)
-    return choose
+        decorated = decorate(decorated)
+    return decorated
 
 
 def add_common_options(command: Command) -> Command:

@@ -67,7 +67,6 @@ def _ask_shares(
 ) -> bool:
     """Ask for each share in its own process and on its own GPU; if one fails, the others stop at their next batch."""
     from capo_bench.run.launch import describe_one_process, launch
-    from capo_bench.run.work import Work
 
     failed, emitting = Event(), Lock()
 
@@ -76,13 +75,13 @@ def _ask_shares(
             emit(event)
 
     def ask_share(share: Share) -> bool:
-        work = Work("capo_bench.run.evaluation:generate_part", {**settings, "share": [share.number, share.count]})
         process = (
             describe_one_process() if share.count == 1 else describe_one_process(list_visible_gpus()[share.number])
         )
         try:
             return launch(
-                work,
+                "capo_bench.run.evaluation:generate_part",
+                {**settings, "share": [share.number, share.count]},
                 process,
                 folder if share.count == 1 else folder.with_name(f"{folder.name}-{share.number}"),
                 tell if share.number == 0 else lambda _: None,
@@ -97,7 +96,7 @@ def _ask_shares(
 
 
 def generate_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Ask a trial's model in this process; see `capo_bench.run.work.Work`."""
+    """Ask a trial's model in this process; see `capo_bench.run.work`."""
     trial = Trial.from_json(settings["trial"])
     fix_threads(trial)
     share = Share(*settings.get("share", (0, 1)))

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import yaml
 
 from capo_bench.process.orphans import describe_end, die_with
 from capo_bench.run.failures import Cause
-from capo_bench.run.work import EVENTS, JOB, PARENT, RESULT, STOP, Work
+from capo_bench.run.work import EVENTS, JOB, PARENT, RESULT, STOP
 from capo_bench.store.home import read_json, write_json
 from trainers import Emit
 from trainers.backbones import BACKBONES, BackboneConfig, DeepSpeedConfig, FsdpConfig
@@ -62,11 +62,6 @@ class Processes:
     accelerate: dict[str, Any] | None
     environment: dict[str, str]
 
-    def command(self, folder: Path) -> list[str]:
-        """Return the command that starts the processes."""
-        module = RANK if self.accelerate is None else LAUNCHER
-        return [sys.executable, "-P", "-u", "-m", module, str(folder)]
-
 
 def describe_one_process(gpu: str | None = None) -> Processes:
     """Return a single process for undivided work; it has the cores of this process, and its GPUs or one of them."""
@@ -87,14 +82,17 @@ def describe_training_processes(name: str) -> Processes:
     return Processes(backbone.processes, write_accelerate_config(backbone, cpu=cpu), environment)
 
 
-def launch(work: Work, processes: Processes, folder: Path, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Do work in separate processes that communicate with this one through files in `folder`.
+def launch(  # noqa: PLR0913, PLR0917 - what is done, by which processes, where, and who is notified
+    task: str, settings: dict[str, Any], processes: Processes, folder: Path, emit: Emit, stop: Callable[[], bool]
+) -> bool:
+    """Run a task in separate processes that communicate with this one through files in `folder`.
 
     The folder is created anew, and deleted when the work ends without an error.
 
     Args:
-        work: The work.
-        processes: The processes that do it.
+        task: ``"module:function"``; see `capo_bench.run.work`.
+        settings: Plain values for the task.
+        processes: The processes that run it.
         folder: Folder for the exchanged files.
         emit: Receives each message of the first process once.
         stop: Called several times a second; after it returns True, all processes save their state and return.
@@ -106,13 +104,16 @@ def launch(work: Work, processes: Processes, folder: Path, emit: Emit, stop: Cal
         RankError: A process failed or was killed.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    write_json(folder / JOB, asdict(work))
+    write_json(folder / JOB, {"task": task, "settings": settings})
+    module = RANK if processes.accelerate is None else LAUNCHER
     if processes.accelerate is not None:
         (folder / CONFIG).write_text(yaml.safe_dump(processes.accelerate), encoding="utf-8")
     events = _follow_events(folder / EVENTS)
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_GROUP}
     started = subprocess.Popen(  # noqa: S603 - our own module
-        processes.command(folder), env=inherited | processes.environment, stdin=subprocess.DEVNULL
+        [sys.executable, "-P", "-u", "-m", module, str(folder)],
+        env=inherited | processes.environment,
+        stdin=subprocess.DEVNULL,
     )
     try:
         while not _has_ended(started):

@@ -10,12 +10,11 @@ from pathlib import Path
 from capo_bench.process.contexts import call_repeatedly
 
 LIMIT = 10 * 2**20
-KEEP = 2
 _LOOK_SECONDS = 0.5
 _BLOCK = 2**20
 
 
-def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
+def rotate(log: Path, limit: int = LIMIT) -> None:
     """Move the content of a log to ``NAME.1`` if it exceeds `limit` bytes, after moving ``NAME.1`` to ``NAME.2``.
 
     The file itself is truncated, not renamed, because processes and C libraries hold it open for appending. If the log
@@ -24,9 +23,8 @@ def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
     with suppress(FileNotFoundError):
         if log.stat().st_size <= limit:
             return
-        for number in range(keep - 1, 0, -1):
-            with suppress(FileNotFoundError):
-                _name_numbered_log(log, number).replace(_name_numbered_log(log, number + 1))
+        with suppress(FileNotFoundError):
+            _name_numbered_log(log, 1).replace(_name_numbered_log(log, 2))
         with log.open("rb") as source, _name_numbered_log(log, 1).open("wb") as target:
             source.seek(-limit, os.SEEK_END)
             while block := source.read(_BLOCK):

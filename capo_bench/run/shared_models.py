@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.run.threads import EMBEDDED_THREADS, set_threads, settle_kernels
+from capo_bench.run.threads import EMBEDDED_THREADS, fix_threads, set_threads
 from capo_bench.store.home import Home, read_json, write_json
 from capo_bench.store.provenance import describe_environment
 from capo_bench.study.code import Judge, find_embedded_judges
@@ -51,39 +51,35 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
 
 def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
     """Return the folder of a trial's cold start; make it if it does not exist. The trial must have a cold start."""
-    settings, key = trial.config.supervised, hash_cold_start(trial.config)
-    assert settings is not None
+    key = hash_cold_start(trial.config)
     assert key is not None
     folder = home.stage("cold_start", key)
     if folder.exists():
         check_folder(folder)
         return folder
+    settings = {"trial": trial.as_json(), "folder": str(folder)}
     if BACKBONES.load(trial.config.backbone).source == "embedded":
-        _make_cold_start(trial, folder, emit, EMBEDDED_THREADS)
+        make_part(settings, 0, emit, lambda: False)
     else:
         from capo_bench.run.launch import describe_one_process, launch
-        from capo_bench.run.work import Work
 
-        work = Work("capo_bench.run.shared_models:make_part", {"trial": trial.as_json(), "folder": str(folder)})
-        launch(work, describe_one_process(), folder.with_name(f".{folder.name}.launch"), emit, lambda: False)
+        task, files = "capo_bench.run.shared_models:make_part", folder.with_name(f".{folder.name}.launch")
+        launch(task, settings, describe_one_process(), files, emit, lambda: False)
     return folder
 
 
 def make_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Make a trial's cold start in this process; see `capo_bench.run.work.Work`."""
+    """Make a trial's cold start in this process; see `capo_bench.run.work`."""
     from capo_bench.study.plan import Trial
-
-    _make_cold_start(Trial.from_json(settings["trial"]), Path(settings["folder"]), emit, None)
-    return True
-
-
-def _make_cold_start(trial: Trial, folder: Path, emit: Emit, threads: int | None) -> None:
     from trainers.cold_start import train_cold_start
 
-    settings = trial.config.supervised
-    assert settings is not None
-    make = partial(train_cold_start, BACKBONES.load(trial.config.backbone), settings)
-    _make_shared("cold_start", make, folder, emit, settings, threads)
+    trial = Trial.from_json(settings["trial"])
+    start = trial.config.supervised
+    assert start is not None
+    fix_threads(trial)
+    make = partial(train_cold_start, BACKBONES.load(trial.config.backbone), start)
+    _make_shared("cold_start", make, Path(settings["folder"]), emit, start)
+    return True
 
 
 def ensure_judge(judge: Judge, home: Home, emit: Emit) -> Path:
@@ -92,6 +88,7 @@ def ensure_judge(judge: Judge, home: Home, emit: Emit) -> Path:
     folder = home.stage(kind, judge_key(judge))
     check_folder(folder)
     if not folder.exists():
+        set_threads(EMBEDDED_THREADS)
         _make_shared(kind, _choose_trainer(judge), folder, emit, judge)
     return folder
 
@@ -106,23 +103,17 @@ def _choose_trainer(judge: Judge) -> Callable[[Path, Emit], dict[str, int] | Non
     return partial(train_prm, judge)
 
 
-def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who is notified
+def _make_shared(
     kind: SharedKind,
     make: Callable[[Path, Emit], dict[str, int] | None],
     folder: Path,
     emit: Emit,
     settings: BaseModel,
-    threads: int | None = EMBEDDED_THREADS,
 ) -> None:
     """Make a shared model in a temporary folder, then rename the folder to its final name.
 
-    `make` trains the model in a folder and may return counts, which are stored with the cost. `threads` is the number
-    of threads of an embedded model; None keeps the worker's number for a larger model.
+    `make` trains the model in a folder and may return counts, which are stored with the cost.
     """
-    if threads is None:
-        settle_kernels()
-    else:
-        set_threads(threads)
     title = SHARED_TITLES[kind]
     emit({"kind": "stage", "stage": title})
     folder.parent.mkdir(parents=True, exist_ok=True)

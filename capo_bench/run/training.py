@@ -137,14 +137,13 @@ def _train(training: Training, emit: Emit, stop: Callable[[], bool]) -> bool:
     if backbone.source == "embedded" and backbone.processes == 1:
         return _train_here(training, 0, emit, stop)
     from capo_bench.run.launch import describe_training_processes, launch
-    from capo_bench.run.work import Work
 
-    work = Work("capo_bench.run.training:train_part", training.as_json())
-    return launch(work, describe_training_processes(name), training.folder.processes, emit, stop)
+    task, processes = "capo_bench.run.training:train_part", describe_training_processes(name)
+    return launch(task, training.as_json(), processes, training.folder.processes, emit, stop)
 
 
 def train_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Do one process's part of a training; see `capo_bench.run.work.Work`."""
+    """Do one process's part of a training; see `capo_bench.run.work`."""
     import torch
 
     training = Training.from_json(settings)

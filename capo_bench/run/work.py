@@ -1,9 +1,13 @@
 """A process that does work of a trial outside of the worker.
 
 The worker or the launcher (`capo_bench.run.launch`) starts it as ``python -m capo_bench.run.work FOLDER``. It
-communicates with the worker through files in the folder: ``job.json`` describes the work, the first process appends
-messages to ``events.jsonl``, the file ``stop`` asks all processes to save and return, ``error-<rank>.json`` describes
-the failure of a process, and ``result.json`` shows that the first process has finished.
+communicates with the worker through files in the folder: ``job.json`` names the task and its settings, the first
+process appends messages to ``events.jsonl``, the file ``stop`` asks all processes to save and return,
+``error-<rank>.json`` describes the failure of a process, and ``result.json`` shows that the first process has finished.
+
+A task is a function, ``"module:function"``. It takes its settings (plain values), the rank of the process, a function
+that sends a message to the worker (without effect except in the first process), and a function that returns whether to
+save and return. It returns True when the work is done, False when it was stopped.
 """
 
 from __future__ import annotations
@@ -14,8 +18,6 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -30,23 +32,6 @@ PARENT = "CAPO_BENCH_PARENT"
 
 JOB, EVENTS, STOP, RESULT = "job.json", "events.jsonl", "stop", "result.json"
 
-Emit = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Work:
-    """Description of the work of one or more processes.
-
-    Attributes:
-        task: ``"module:function"``. The function takes the settings, the rank of the process, a function that sends a
-            message to the worker (without effect except in the first process), and a function that returns whether to
-            save and return. It returns True when the work is done, False when it was stopped.
-        settings: Plain values.
-    """
-
-    task: str
-    settings: dict[str, Any]
-
 
 def work(folder: Path, rank: int) -> bool:
     """Do this process's part of the work in a folder; return True when it is done, False when it was stopped."""
@@ -57,9 +42,9 @@ def work(folder: Path, rank: int) -> bool:
                 events.write(json.dumps(message, default=float) + "\n")
                 events.flush()
 
-        job = Work(**read_json(folder / JOB))
-        sys.stderr.write(f"--- process {os.getpid()} of {os.getppid()}: {job.task}\n")
-        return bool(resolve_name(job.task)(job.settings, rank, emit, (folder / STOP).exists))
+        job = read_json(folder / JOB)
+        sys.stderr.write(f"--- process {os.getpid()} of {os.getppid()}: {job['task']}\n")
+        return bool(resolve_name(job["task"])(job["settings"], rank, emit, (folder / STOP).exists))
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ from capo_bench.run.executor import Attempt
 from capo_bench.run.failures import find_cause
 from capo_bench.run.launch import RankError, _follow_events, describe_one_process, describe_training_processes, launch
 from capo_bench.run.training import Training
-from capo_bench.run.work import Work
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study import identity
 from capo_bench.study.identity import add_seed, hash_plain, identify_trial, make_trial_id
@@ -175,9 +174,9 @@ def launching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
 
     def start(how: str, count: int = 2, emit: Any = lambda event: None, stop: Any = lambda: False) -> bool:
         (tmp_path / f"quick_{how}.py").write_text(WORK.format(how=how))
-        work = Work(f"quick_{how}:work", {"pids": str(tmp_path), "fails": count - 1})
+        settings = {"pids": str(tmp_path), "fails": count - 1}
         processes = describe_training_processes("pair") if count == 2 else describe_one_process()
-        return launch(work, processes, tmp_path / "talk", emit, stop)
+        return launch(f"quick_{how}:work", settings, processes, tmp_path / "talk", emit, stop)
 
     return start
 
