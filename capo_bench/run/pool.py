@@ -66,16 +66,10 @@ class Worker:
         self.job: Job | None = None
         self.verdict: wire.Message | None = None
 
-    def start(self, job: Job) -> None:
-        """Send a job to the worker."""
-        self.job = job
+    def send(self, message: wire.Message) -> None:
+        """Send a job, or the request to stop the running one."""
         with suppress(OSError):  # `hear` notices a dead worker
-            wire.send(self.connection, job.message())
-
-    def ask_to_stop(self) -> None:
-        """Ask the running job to save and return."""
-        with suppress(OSError):
-            wire.send(self.connection, {"do": "stop"})
+            wire.send(self.connection, message)
 
     def hear(self) -> wire.Message | None:
         """Return the next message that has arrived, or None.
@@ -142,7 +136,9 @@ class LocalExecutor(Executor):
 
     def _start(self) -> Iterator[Heard]:
         while (job := self._take_next()) is not None:
-            self._get_worker(job).start(job)
+            worker = self._get_worker(job)
+            worker.job = job
+            worker.send(job.message())
             yield job, {"kind": "start"}
 
     def _take_next(self) -> Job | None:
@@ -158,7 +154,7 @@ class LocalExecutor(Executor):
     def _stop_running(self) -> None:
         for worker in self._list_running():
             if worker.job and worker.job.do == "trial":
-                worker.ask_to_stop()
+                worker.send({"do": "stop"})  # the job saves and returns
             else:
                 worker.end()
 

@@ -57,10 +57,6 @@ class Link:
         """Send a message about the running job to the runner."""
         wire.send(self._connection, message)
 
-    def end(self, message: dict[str, Any]) -> None:
-        """Tell the runner that the job has ended."""
-        self.emit({"kind": "end", **message})
-
     def stop(self) -> bool:
         """Return whether the runner asked the job to save and return."""
         return self._stop.is_set()
@@ -179,7 +175,7 @@ def main() -> None:
                 end = run_job(job, link.emit, link.stop)
         except OSError as error:
             end = {"status": "failed", "error": summarize_error(error), "cause": find_cause(error)}
-        link.end(end)
+        link.emit({"kind": "end", **end})
 
 
 if __name__ == "__main__":

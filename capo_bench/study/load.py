@@ -183,17 +183,14 @@ def read_study_text(path_or_name: str | Path) -> str:
         OSError: There is no such file, or it cannot be read.
     """
     name = str(path_or_name)
-    return _read_shipped(name) if name in list_shipped_studies() else Path(name).read_text(encoding="utf-8")
-
-
-def _read_shipped(name: str) -> str:
-    return (files(SHIPPED) / f"{name}.yaml").read_text(encoding="utf-8")
+    place = files(SHIPPED) / f"{name}.yaml" if name in list_shipped_studies() else Path(name)
+    return place.read_text(encoding="utf-8")
 
 
 def _read(name: str) -> Document:
     shipped = list_shipped_studies()
     if name in shipped:
-        return parse_document(_read_shipped(name), f"{SHIPPED}/{name}.yaml")
+        return parse_document(read_study_text(name), f"{SHIPPED}/{name}.yaml")
     path = Path(name)
     if not path.exists():
         close = find_nearest(path.stem, shipped)

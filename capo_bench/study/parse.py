@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from capo_bench.study.errors import StudyError
 from capo_bench.study.explain import explain
-from capo_bench.study.keys import get_value, list_dotted_keys, remove_value, suggest_key
+from capo_bench.study.keys import list_dotted_keys, remove_value, suggest_key
 from capo_bench.study.spec import Study
 from capo_bench.study.yamlfile import Document, Tree, TreePath
 from trainers.config import TrialConfig
@@ -42,9 +42,7 @@ def _find_errors(document: Document) -> list[tuple[TreePath, StudyError]]:
     base = tree.get("base")
     if isinstance(base, dict):
         bad += _check_base(base, document)
-    for path in _list_override_tables(tree):
-        bad += _check_overrides(path, tree, document)
-    return bad
+    return bad + _check_overrides(document)
 
 
 def _check_base(base: dict[str, Any], document: Document) -> list[tuple[TreePath, StudyError]]:
@@ -65,29 +63,23 @@ def _is_written_leaf(tree: Tree, path: TreePath) -> bool:
     return not isinstance(tree, dict) or tree.get("name") is not None
 
 
-def _list_override_tables(tree: dict[str, Any]) -> list[TreePath]:
-    """Return the paths of all tables whose keys are dotted keys."""
-    profiles = tree.get("profiles")
-    profiles = profiles if isinstance(profiles, dict) else {}
-    tables: list[TreePath] = [("profiles", name, "set") for name in profiles]
-    for at in ((), *(("profiles", name) for name in profiles)):
-        tables += [(*at, "matrix"), (*at, "zip")]
-        tables += [(*at, "exclude", index) for index in range(len(_get_items(tree, (*at, "exclude"))))]
-        tables += [(*at, "include", index, "set") for index in range(len(_get_items(tree, (*at, "include"))))]
-    return tables
+def _check_overrides(document: Document) -> list[tuple[TreePath, StudyError]]:
+    """Return the unknown keys of all tables whose keys are dotted keys of settings."""
+    errors, known = [], list_dotted_keys(TrialConfig)
+    for path in document.lines:
+        if _is_override(path) and path[-1] not in known:
+            section = path[-2] if isinstance(path[-2], str) else path[-3]
+            rule = f"unknown key {path[-1]!r} under {section!r}"
+            errors.append((path, StudyError(document.place(path), rule, suggest_key(str(path[-1]), known))))
+    return errors
 
 
-def _get_items(tree: Tree, path: TreePath) -> list[Any]:
-    value = get_value(tree, path)
-    return value if isinstance(value, list) else []
-
-
-def _check_overrides(path: TreePath, tree: Tree, document: Document) -> list[tuple[TreePath, StudyError]]:
-    table = get_value(tree, path)
-    unknown = [key for key in table if key not in list_dotted_keys(TrialConfig)] if isinstance(table, dict) else []
-    section = path[-1] if isinstance(path[-1], str) else path[-2]
-    return [
-        ((*path, key), StudyError(document.place((*path, key)), f"unknown key {key!r} under {section!r}", hint))
-        for key in unknown
-        for hint in [suggest_key(key, list_dotted_keys(TrialConfig))]
-    ]
+def _is_override(path: TreePath) -> bool:
+    """Return whether a path leads to a key in a table of dotted keys, of the study or of a profile."""
+    in_profile = path[:1] == ("profiles",)
+    match path[2:] if in_profile else path:
+        case ("matrix" | "zip", str()) | ("exclude", int(), str()) | ("include", int(), "set", str()):
+            return True
+        case ("set", str()):
+            return in_profile
+    return False
