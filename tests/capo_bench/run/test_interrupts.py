@@ -107,10 +107,10 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_clear_error_and_nothing_half_w
     assert session.events()[-1] == "study_finished"
 
 
-def test_signals_are_counted_and_the_handlers_put_back():
+def test_signals_are_recorded_and_the_handlers_put_back():
     before = signal.getsignal(signal.SIGINT)
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
-        assert (interrupts.count, interrupts.exit_code) == (2, 143)
+        assert (interrupts.signal, interrupts.urgent, interrupts.exit_code) == (signal.SIGTERM, True, 143)
     assert signal.getsignal(signal.SIGINT) is before
