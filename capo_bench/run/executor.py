@@ -78,7 +78,7 @@ Heard = tuple[Job | None, wire.Message]
 """A message and its job; None: the message is of the executor itself."""
 
 
-class Running(Protocol):
+class RunningJob(Protocol):
     """A worker process or a task of the cluster that runs a job.
 
     Attributes:
@@ -154,7 +154,7 @@ class Executor(ABC):
         """Start the pending jobs that are due and have room."""
 
     @abstractmethod
-    def _list_running(self) -> Sequence[Running]: ...
+    def _list_running(self) -> Sequence[RunningJob]: ...
 
     @abstractmethod
     def _listen(self) -> Iterator[Heard]:
@@ -171,7 +171,7 @@ class Executor(ABC):
                 running.end()
         yield None, {"kind": "stopping"}
 
-    def _conclude(self, running: Running, end: wire.Message) -> wire.Message:
+    def _conclude(self, running: RunningJob, end: wire.Message) -> wire.Message:
         """Return the final ``end`` message of a job: its verdict if it was killed; ``stopped`` if a stop ended it."""
         if end.get("cause") == "lost":
             end = {**end, "status": "stopped" if self.stopping else "failed"}

@@ -203,7 +203,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(evals.definitions, "read_installed", lambda: current[-1])
-    monkeypatch.setattr(tasks, "installed", lambda: current[-1])
+    monkeypatch.setattr(tasks, "read_installed", lambda: current[-1])
     yield tmp_path
     forget()
 
