@@ -121,7 +121,7 @@ def write_rollouts(
     """Write the page, and return its path.
 
     Raises:
-        NoRolloutsError: None of the trials has kept any.
+        NoRolloutsError: None of the trials has kept any, or none can be read.
     """
     numbers = select_steps(trials, most)
     whole = sum(map(len, numbers.values()))
@@ -135,6 +135,10 @@ def write_rollouts(
     for done, step in enumerate(steps, 1):
         shelf.add(step)
         on_step(done, whole)
+    if not shelf.parts:
+        raise NoRolloutsError(
+            f"none of the {whole:,} stored steps of {title} can be read; the first: {shelf.damaged[0]}"
+        )
     kept = [(trial, folder) for trial, folder in trials if numbers[trial.id]]
     write_atomic(out, _render(title, shelf, _choose_first(kept), _describe_left_out(trials, numbers)))
     return out

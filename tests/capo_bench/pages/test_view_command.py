@@ -140,3 +140,16 @@ def test_a_damaged_step_is_named_and_the_rest_shown(tmp_path, content):
     assert run(home, home.trial.id, "--out", out).exit_code == 0
     assert "00002.0.jsonl.gz: cannot be read" in out.read_text(encoding="utf-8")
     assert [step for _, step, _ in index_of(out)["parts"]] == [1, 3]
+
+
+def test_where_no_step_can_be_read_there_is_no_page_and_the_first_is_named(tmp_path):
+    home = SeenHome(tmp_path, steps=2)
+    for step in ("00001", "00002"):
+        (home.home.trial(home.trial.id).rollouts / f"{step}.0.jsonl.gz").write_bytes(b"torn")
+    out = tmp_path / "page.html"
+    done = run(home, home.trial.id, "--out", out)
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert "none of the 2 stored steps of" in said
+    assert "00001.0.jsonl.gz: cannot be read" in said
+    assert not out.exists()
