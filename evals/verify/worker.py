@@ -41,13 +41,13 @@ def measure_peak() -> int:
 
 
 def load_walk() -> Callable[[Any, Any, Callable[[str, str], bool]], bool | None]:
-    """Return `walk.equal`, from the file beside this one."""
+    """Return `walk.compare_values`, from the file beside this one."""
     spec = spec_from_file_location("walk", Path(__file__).with_name("walk.py"))
     if spec is None or spec.loader is None:
         raise ImportError("walk.py is missing beside the worker's program")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    equal: Callable[[Any, Any, Callable[[str, str], bool]], bool | None] = module.equal
+    equal: Callable[[Any, Any, Callable[[str, str], bool]], bool | None] = module.compare_values
     return equal
 
 

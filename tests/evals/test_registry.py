@@ -144,14 +144,14 @@ def test_other_packages_add_a_voting_rule_a_segmenter_and_a_critic_without_a_for
         import numpy as np
 
         from trainers.credit.critique import Critique
-        from trainers.credit.segment import spans_of
+        from trainers.credit.segment import cut_spans
         from trainers.credit.votes import VotingRule
         from trainers.critics.base import CriticParams
 
         FIRST_TWO = VotingRule(lambda flags, number: flags[:2].any(axis=0).astype(float))
 
         def commas(text):
-            return spans_of(text, (i + 1 for i, sign in enumerate(text) if sign == ","))
+            return cut_spans(text, (i + 1 for i, sign in enumerate(text) if sign == ","))
 
         class Strict:
             def __init__(self, limit):

@@ -236,8 +236,8 @@ def test_a_package_s_task_may_leave_the_loading_to_lm_eval(monkeypatch, tmp_path
         "generation_kwargs: {until: [], do_sample: true, temperature: 0.5, top_p: 0.9, max_gen_toks: 5}\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr("evals.harness.tasks.task_names", lambda names, own: names)
-    monkeypatch.setattr("evals.harness.tasks.task_file", {"plain": tmp_path / "plain.yaml"}.__getitem__)
+    monkeypatch.setattr("evals.harness.tasks.list_task_names", lambda names, own: names)
+    monkeypatch.setattr("evals.harness.tasks.find_task_file", {"plain": tmp_path / "plain.yaml"}.__getitem__)
     (task,) = load_tasks(["plain"])
     assert (task.version, task.samples, task.sampling) == ("7", 1, Sampling(0.5, 0.9, 5))
     assert (task.source, [problem.id for problem in task.problems]) == (str(folder), ["3"])

@@ -20,7 +20,7 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "_base.yaml").write_text(BASE)
     (tmp_path / "one.yaml").write_text(TASK)
     (tmp_path / "some.py").write_text("raise SystemExit\n\ndef rows(docs):\n    return docs\n")
-    monkeypatch.setattr("evals.tasks.identity.task_file", {"one": tmp_path / "one.yaml"}.__getitem__)
+    monkeypatch.setattr("evals.tasks.identity.find_task_file", {"one": tmp_path / "one.yaml"}.__getitem__)
     return tmp_path
 
 
