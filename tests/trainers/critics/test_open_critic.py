@@ -116,7 +116,8 @@ def test_another_setting_another_model_and_other_code_are_other_critics(surround
     assert asked_anew(CountingParams(seed=1), surroundings, cache)
     retrained = a_model(tmp_path / "retrained", b"other weights")
     assert asked_anew(CountingParams(), replace(surroundings, embedded=retrained), cache)
-    monkeypatch.setattr("trainers.critics.cached.find_closure", lambda target: Closure("of another prompt or parser", {}))
+    other = Closure("of another prompt or parser", {})
+    monkeypatch.setattr("trainers.critics.cached.find_closure", lambda target: other)
     assert asked_anew(CountingParams(), surroundings, cache)
 
 
