@@ -230,15 +230,9 @@ class ChatClient:
         """Remove the key from the server's texts before they are stored."""
         for choice in reply.choices:
             message = choice.message
-            message.content, message.refusal = (
-                self._remove_key_if_any(message.content),
-                self._remove_key_if_any(message.refusal),
-            )
-            choice.finish_reason = self._remove_key_if_any(choice.finish_reason)
+            message.content, message.refusal = self._remove_key(message.content), self._remove_key(message.refusal)
+            choice.finish_reason = self._remove_key(choice.finish_reason)
         return reply
-
-    def _remove_key_if_any(self, text: str | None) -> str | None:
-        return None if text is None else self._remove_key(text)
 
     async def _send_watched(self, body: dict[str, Any], attempt: float) -> httpx2.Response:
         """Send a request and return the reply; fail if the server does not answer probes."""
@@ -274,9 +268,12 @@ class ChatClient:
     def _make_error(self, failure: Failure, status: int | None, message: str) -> CallError:
         return CallError(failure, status, self._remove_key(f"{self._spec.base_url}: {message}"))
 
-    def _remove_key(self, text: str) -> str:
-        """Return a text without the key, which a server or an error of the client may repeat."""
-        return remove_key(text, self._key)
+    def _remove_key(self, text: str | None) -> str:
+        """Return a text without the key, which a server or an error of the client may repeat, however it is escaped."""
+        text = text or ""
+        if self._key is None or len(self._key) < _SHORTEST_KEY:
+            return text
+        return match_escaped(self._key).sub("[key]", text)
 
     def _shorten(self, text: str) -> str:
         """Return the beginning of a server's message, cut after the key is removed."""
@@ -296,13 +293,6 @@ class ChatClient:
         if status in {400, 413, 422}:
             return f"{reason}; see max_tokens, the other fields of the request, and the longest context of the server"
         return reason
-
-
-def remove_key(text: str, key: str | None) -> str:
-    """Return a text without a key, however it is escaped."""
-    if key is None or len(key) < _SHORTEST_KEY:
-        return text
-    return match_escaped(key).sub("[key]", text)
 
 
 def describe_refused_key(status: int, variable: str, key: str | None) -> str:
