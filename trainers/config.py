@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from evals.benchmarks import BENCHMARKS
 from evals.config import EvaluationConfig
@@ -158,29 +158,14 @@ class TrainConfig(Strict):
 class CreditConfig(Strict):
     """Settings from critiques to token rewards (paper, sections on voting and on token rewards)."""
 
-    segmenter: str = "blank_lines"
+    segmenter: Annotated[str, AfterValidator(SEGMENTERS.check)] = "blank_lines"
     critiques: Positive = 4
-    vote: str = "intersection"
+    vote: Annotated[str, AfterValidator(VOTES.check)] = "intersection"
     at_least: Positive | None = None
     w_whole: Annotated[float, Field(ge=0)] = 2.0
     w_process: Annotated[float, Field(ge=0)] = 1.0
-    normalization: str = "all_tokens"
+    normalization: Annotated[str, AfterValidator(NORMALIZATIONS.check)] = "all_tokens"
     max_abstained: Annotated[float, Field(gt=0, le=1)] = 0.5
-
-    @field_validator("segmenter")
-    @classmethod
-    def _segmenter_known(cls, name: str) -> str:
-        return SEGMENTERS.check(name)
-
-    @field_validator("vote")
-    @classmethod
-    def _vote_known(cls, name: str) -> str:
-        return VOTES.check(name)
-
-    @field_validator("normalization")
-    @classmethod
-    def _normalization_known(cls, name: str) -> str:
-        return NORMALIZATIONS.check(name)
 
     @model_validator(mode="after")
     def _as_the_rule_needs(self) -> CreditConfig:
@@ -219,8 +204,8 @@ class ValuesConfig(Strict):
 class TrialConfig(Strict):
     """All settings of a trial except the seed."""
 
-    method: str = "capo"
-    backbone: str = "tiny"
+    method: Annotated[str, AfterValidator(METHODS.check)] = "capo"
+    backbone: Annotated[str, AfterValidator(BACKBONES.check)] = "tiny"
     benchmark: BenchmarkName = "coins"
     cold_start: ColdStart | None = ColdStartConfig()
     train: TrainConfig = TrainConfig()
@@ -229,16 +214,6 @@ class TrialConfig(Strict):
     prm: PrmConfig = PrmConfig()
     values: ValuesConfig = ValuesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-
-    @field_validator("method")
-    @classmethod
-    def _method_known(cls, name: str) -> str:
-        return METHODS.check(name)
-
-    @field_validator("backbone")
-    @classmethod
-    def _backbone_known(cls, name: str) -> str:
-        return BACKBONES.check(name)
 
     @field_validator("benchmark")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from evals.settings import Positive, Strict
 from trainers.credit.segment import SEGMENTERS
@@ -53,15 +53,10 @@ class PrmConfig(Strict):
     parameters: Annotated[float, Field(ge=1)] | None = None
     batch_tokens: Positive = 16384
     embedded: EmbeddedPrmConfig = EmbeddedPrmConfig()
-    segmenter: str = "blank_lines"
+    segmenter: Annotated[str, AfterValidator(SEGMENTERS.check)] = "blank_lines"
     w_whole: Annotated[float, Field(ge=0)] = 1.0
     temperature: Annotated[float, Field(gt=0)] | None = 0.1
     max_unscored: Annotated[float, Field(gt=0, le=1)] = 0.5
-
-    @field_validator("segmenter")
-    @classmethod
-    def _segmenter_known(cls, name: str) -> str:
-        return SEGMENTERS.check(name)
 
     @model_validator(mode="after")
     def _embedded_as_it_is(self) -> PrmConfig:
