@@ -135,7 +135,7 @@ def measure_store(path: Path) -> Kept | None:
 
 
 def set_limit(path: Path, limit: int) -> None:
-    """Set the size limit of a store in bytes, for all its users, and evict what exceeds it.
+    """Set the size limit of a store in bytes, for all its users; evict what exceeds it, and release the disk space now.
 
     Raises:
         sqlite3.Error: The file cannot be written, or is no store.
@@ -143,16 +143,6 @@ def set_limit(path: Path, limit: int) -> None:
     """
     with closing(_connect(path)) as connection:
         connection.execute("UPDATE settings SET value = ? WHERE name = 'limit'", (limit,))
-    trim(path)
-
-
-def trim(path: Path) -> None:
-    """Evict what exceeds the limit of a store now, and release the disk space that it does not use.
-
-    Raises:
-        sqlite3.Error: The file cannot be written, or is no store.
-    """
-    with closing(_connect(path)) as connection:
         _evict(connection)
         connection.executescript("PRAGMA incremental_vacuum")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # frees the disk now, unless others read
