@@ -8,21 +8,6 @@ its own token weights in the moments of the group. The advantage of a part is z 
 `all_tokens` is the paper's normalisation. The others test a question of the paper's reviewers: does normalising over
 all tokens of the group blur the signal of a step?
 
-``all_tokens``
-    One part. Every token counts once, so long responses and long steps have more weight.
-``per_response``
-    One part. Every response counts once: its tokens share a weight of 1. The update averages over the tokens of a
-    response and then over responses, so these are the moments under the update's own weights.
-``per_step``
-    One part. Every step counts once: its tokens share a weight of 1. Steps without tokens do not count.
-``apart``
-    Two parts: A = (W_whole · z_outcome + W_process · z_process) / (W_whole + W_process), with the outcome normalised
-    over responses and the process over all tokens. If both are normalised together, the process term shrinks where
-    outcomes differ much, and makes up the whole advantage where they do not differ. With separate parts, one
-    standard deviation of the process has the same effect in every group. A part with a standard deviation of 0 is
-    0, and the other part is not enlarged. The standard deviation of this weighted mean is at most about 1, which is
-    that of the one-part normalisations.
-
 A rollout for which no critique answered is charged the mean charge of its group's critiqued rollouts, under the part's
 own weights, so that its process adds nothing to its advantage. If no rollout of a group has a critique, this mean is 0
 and only the outcome counts.
@@ -83,22 +68,33 @@ Normalization = Callable[[float, float], tuple[Part, ...]]
 
 
 def all_tokens(w_whole: float, w_process: float) -> tuple[Part, ...]:
-    """Normalise over all tokens of the group."""
+    """Normalise over all tokens of the group, each counted once: long responses and long steps have more weight."""
     return (Part(w_whole, w_process),)
 
 
 def per_response(w_whole: float, w_process: float) -> tuple[Part, ...]:
-    """Normalise over the tokens of the group, with each response counted once."""
+    """Normalise over the tokens of the group, with each response counted once.
+
+    The update averages over the tokens of a response and then over responses, so these are the moments under the
+    update's own weights.
+    """
     return (Part(w_whole, w_process, weigh_responses),)
 
 
 def per_step(w_whole: float, w_process: float) -> tuple[Part, ...]:
-    """Normalise over the tokens of the group, with each step counted once."""
+    """Normalise over the tokens of the group, with each step that has tokens counted once."""
     return (Part(w_whole, w_process, weigh_steps),)
 
 
 def apart(w_whole: float, w_process: float) -> tuple[Part, ...]:
-    """Normalise outcomes over responses and the process over all tokens, as parts of a weighted mean."""
+    """Normalise outcomes over responses and the process over all tokens, as parts of a weighted mean.
+
+    A = (W_whole · z_outcome + W_process · z_process) / (W_whole + W_process). If both are normalised together, the
+    process term shrinks where outcomes differ much, and makes up the whole advantage where they do not differ. With
+    separate parts, one standard deviation of the process has the same effect in every group. A part with a standard
+    deviation of 0 is 0, and the other part is not enlarged. The standard deviation of this weighted mean is at most
+    about 1, which is that of the one-part normalisations.
+    """
     total = (w_whole + w_process) or 1.0
     return (Part(1.0, 0.0, weigh_responses, w_whole / total), Part(0.0, 1.0, weigh_tokens, w_process / total))
 

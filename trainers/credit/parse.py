@@ -7,15 +7,12 @@ The rules apply in this order. Nothing is guessed from prose; a reply without a 
    does not count; thinking that never ends has no verdict (`no_list`). Repeated examples of the instructions do not
    count. If nothing is left, the reply is `empty`.
 3. A verdict line starts with its label, ``Wrong steps:`` or ``Answer:``, in any case and behind any markdown, or it
-starts
-   like JSON and contains the label as a quoted key. Only the last such line counts, even if it cannot be parsed.
+   starts like JSON and contains the label as a quoted key. Only the last such line counts, even if it cannot be parsed.
 4. ``Wrong steps`` is followed by a list of indices from 1 in brackets, over several lines if needed, or without
-brackets
-   on the label's own line, or by ``none``. An index is a whole number in digits 0-9, alone or as ``step 2``. Indices
-   are
-   separated by commas, semicolons, spaces or ``and``. Only punctuation, or a remark in parentheses without digits, may
-   follow on the line. No later line may start with an index in brackets or contain only an index: the list would
-   continue there. A fraction, a range, a nested list or any other word makes the list invalid (`no_list`).
+   brackets on the label's own line, or by ``none``. An index is a whole number in digits 0-9, alone or as ``step 2``.
+   Indices are separated by commas, semicolons, spaces or ``and``. Only punctuation, or a remark in parentheses without
+   digits, may follow on the line. No later line may start with an index in brackets or contain only an index: the list
+   would continue there. A fraction, a range, a nested list or any other word makes the list invalid (`no_list`).
 5. An index outside 1 to the number of steps, or of more than nine digits, discards the whole critique
    (`out_of_range`). Duplicates merge.
 6. ``Answer`` is followed by ``right``, ``correct``, ``wrong`` or ``incorrect``, and then only by what rule 4 allows.
