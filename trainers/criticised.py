@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from evals.tasks.named import find_benchmark
 from trainers.backbones import BACKBONES
-from trainers.credit.critique import Aim, Critique, measure_usage
+from trainers.credit.critique import UNREACHED, Aim, Critique, measure_usage
 from trainers.credit.votes import VOTES
 from trainers.critics.base import CriticParams, Solution, Surroundings
 from trainers.critics.cached import open_critic
@@ -21,10 +21,6 @@ from trainers.run import TrainRun
 
 _SHOWN = 400
 """Maximum number of characters of an abstention that an error message shows."""
-
-
-UNREACHABLE = frozenset({"timeout", "error"})
-"""Reasons of abstentions which mean that the critic was not reached; others mean that its reply was not usable."""
 
 
 class CriticFailingError(RuntimeError):
@@ -102,7 +98,7 @@ class CriticisedTrainer(PolicyTrainer):
             raise CriticFailingError(
                 f"{abstained} of {asked} critiques of this step abstained ({why}), more than credit.max_abstained "
                 f"{limit}; mend the critic, or raise the limit{_show_examples(self._critiques)}",
-                unreachable=2 * sum(n for reason, n in reasons.items() if reason in UNREACHABLE) > reasons.total(),
+                unreachable=2 * sum(n for reason, n in reasons.items() if reason in UNREACHED) > reasons.total(),
             )
 
     def _ask(self, solutions: list[Solution]) -> Asked:

@@ -12,6 +12,8 @@ Aim = Literal["steps", "answer"]
 """What a critic is asked: which steps are wrong, or whether the final answer is wrong."""
 
 Abstention = Literal["empty", "truncated", "no_list", "out_of_range", "refusal", "timeout", "error"]
+UNREACHED = frozenset({"timeout", "error"})
+"""Abstentions that the connection causes, not the solution; for the others, the critic's reply was not usable."""
 
 
 @dataclass(frozen=True)

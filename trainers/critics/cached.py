@@ -13,12 +13,9 @@ from typing import Any
 from evals.definitions import find_closure
 from evals.fingerprint import identify_folder
 from evals.models.open import BACKENDS
-from trainers.credit.critique import Critique
+from trainers.credit.critique import UNREACHED, Critique
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.critics.store import FILE, CritiqueStore, Place
-
-PASSING = frozenset({"timeout", "error"})
-"""Reasons of abstentions that are caused by the connection, not by the solution; these critiques are never stored."""
 
 Answered = dict[Place, Critique]
 
@@ -156,7 +153,8 @@ class CachedCritic:
         return {place: replace(kept[place], reused=True) for place in places if place in kept}
 
     async def _write(self, answered: Answered) -> None:
-        lasting = {place: critique for place, critique in answered.items() if critique.abstained not in PASSING}
+        # A critique that failed at the connection is never stored, because a later request may succeed.
+        lasting = {place: critique for place, critique in answered.items() if critique.abstained not in UNREACHED}
         if self._store is not None and lasting:
             await asyncio.to_thread(self._store.write, lasting)
 
