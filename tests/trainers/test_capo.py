@@ -18,10 +18,10 @@ from trainers import capo, grpo_rule
 from trainers.capo import CapoTrainer
 from trainers.credit.critique import Critique
 from trainers.criticised import CriticFailingError
-from trainers.critics.base import Solution
+from trainers.critics.base import Solution, Surroundings
 from trainers.critics.critic_thread import CriticThread
 from trainers.critics.exact import ExactCritic
-from trainers.critics.noisy import NoisyCritic
+from trainers.critics.noisy import NoisyParams
 from trainers.policy import train_policy
 from trainers.rollouts import read_rollouts
 from trainers.run import TrainRun
@@ -71,7 +71,7 @@ def weights(folder: Path) -> str:
 
 def test_advantages_are_normalised_over_the_tokens_of_each_group(make_run: Any) -> None:
     run, _ = make_run()
-    for step in trained(run, NoisyCritic(COINS, seed=0, false_alarm=0.5, miss=0.5)):
+    for step in trained(run, NoisyParams(false_alarm=0.5, miss=0.5).build(Surroundings(COINS, 0))):
         advantages, mask = step["advantages"].double(), step["completion_mask"].bool()
         assert advantages.shape == mask.shape
         assert (advantages[~mask] == 0).all()

@@ -15,13 +15,15 @@ from trainers.capo import CapoTrainer
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
 from trainers.criticised import CriticFailingError
+from trainers.critics.base import Surroundings
 from trainers.critics.critic_thread import CriticThread
-from trainers.critics.noisy import NoisyCritic
+from trainers.critics.draws import DrawingCritic
+from trainers.critics.noisy import NoisyParams
 from trainers.policy import train_policy
 from trainers.run import TrainRun
 
 
-class Mute(NoisyCritic):
+class Mute(DrawingCritic):
     """Never has a verdict."""
 
     async def critique(self, solutions: Any, k: int, *, first: int = 0, greedy: bool = False) -> list[list[Critique]]:
@@ -65,8 +67,8 @@ def main(start: str, folder: Path, max_abstained: float = 0, micro_batch: int = 
         rollouts=folder / "rollouts",
         record=lambda record: (folder / f"{rank}.json").write_text(json.dumps(record)) and None,
     )
-    kind = Mute if max_abstained and rank else NoisyCritic
-    critic_thread = CriticThread(kind(COINS, seed=rank, false_alarm=0.5, miss=0.5))
+    kind = Mute if max_abstained and rank else DrawingCritic
+    critic_thread = CriticThread(kind(NoisyParams(false_alarm=0.5, miss=0.5), Surroundings(COINS, rank)))
     try:
         assert train_policy(run, Seen, "blank_lines", critic_thread=critic_thread)
     except CriticFailingError as error:

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
+from evals.benchmarks import Benchmark
 from evals.models.draws import draw_numbers
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
-from trainers.critics.base import Solution
+from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class DrawingCritic(ABC):
+class DrawnParams(CriticParams):
+    """Base of the settings of a critic with random flags; a subclass says what it flags."""
+
+    def flags(self, solution: Solution, benchmark: Benchmark, draws: FloatArray) -> BoolArray:
+        """Return which steps each critique flags, shape (k, steps), from numbers in [0, 1) of that shape."""
+        raise NotImplementedError
+
+    def build(self, surroundings: Surroundings) -> Critic:
+        """Return the critic; it draws with the trial's seed."""
+        return DrawingCritic(self, surroundings)
+
+
+class DrawingCritic:
     """A critic with random flags, which depend only on the seed, the problem, the steps and the critique's index.
 
     There is no most likely critique, so `greedy` has no effect: critique 0 is the same with and without it.
@@ -26,12 +38,8 @@ class DrawingCritic(ABC):
 
     eager = False
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    @abstractmethod
-    def flags(self, solution: Solution, draws: FloatArray) -> BoolArray:
-        """Return which steps each critique flags, shape (k, steps), from numbers in [0, 1) of that shape."""
+    def __init__(self, params: DrawnParams, surroundings: Surroundings) -> None:
+        self._params, self._surroundings = params, surroundings
 
     async def critique(
         self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
@@ -44,7 +52,8 @@ class DrawingCritic(ABC):
         return
 
     def _critiques(self, solution: Solution, first: int, k: int) -> list[Critique]:
-        flags = self.flags(solution, draw_for_steps(self._seed, solution, k, first))
+        draws = draw_for_steps(self._surroundings.seed, solution, k, first)
+        flags = self._params.flags(solution, self._surroundings.benchmark, draws)
         return [Critique(frozenset(np.flatnonzero(row).tolist())) for row in flags]
 
 

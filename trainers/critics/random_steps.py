@@ -13,24 +13,13 @@ from typing import Literal
 
 import numpy as np
 
+from evals.benchmarks import Benchmark
 from trainers.credit.arrays import BoolArray, FloatArray
-from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
-from trainers.critics.draws import DrawingCritic, Probability
+from trainers.critics.base import Solution
+from trainers.critics.draws import DrawnParams, Probability
 
 
-class RandomCritic(DrawingCritic):
-    """Flags each step with the same probability."""
-
-    def __init__(self, seed: int, rate: float) -> None:
-        super().__init__(seed)
-        self._rate = rate
-
-    def flags(self, solution: Solution, draws: FloatArray) -> BoolArray:
-        """Flag the steps whose draw is below the rate, shape (k, steps)."""
-        return np.asarray(draws < self._rate)
-
-
-class RandomParams(CriticParams):
+class RandomParams(DrawnParams):
     """Settings of the random critic, which needs no checker.
 
     Attributes:
@@ -41,6 +30,6 @@ class RandomParams(CriticParams):
     name: Literal["random"] = "random"
     rate: Probability = 0.2
 
-    def build(self, surroundings: Surroundings) -> Critic:
-        """Return the critic; it draws with the trial's seed."""
-        return RandomCritic(surroundings.seed, self.rate)
+    def flags(self, solution: Solution, benchmark: Benchmark, draws: FloatArray) -> BoolArray:
+        """Flag the steps whose draw is below the rate, shape (k, steps)."""
+        return np.asarray(draws < self.rate)

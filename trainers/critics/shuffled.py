@@ -13,30 +13,21 @@ import numpy as np
 
 from evals.benchmarks import Benchmark
 from trainers.credit.arrays import BoolArray, FloatArray
-from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
-from trainers.critics.draws import DrawingCritic
+from trainers.critics.base import Solution
+from trainers.critics.draws import DrawnParams
 from trainers.critics.exact import find_wrong_steps
 
 
-class ShuffledCritic(DrawingCritic):
-    """Flags random steps; each set of that size is equally likely, and every critique draws independently."""
+class ShuffledParams(DrawnParams):
+    """Settings of the shuffled critic; there are none.
 
-    def __init__(self, benchmark: Benchmark, seed: int) -> None:
-        super().__init__(seed)
-        self._benchmark = benchmark
-
-    def flags(self, solution: Solution, draws: FloatArray) -> BoolArray:
-        """Flag the steps with the lowest draws, as many as are wrong, shape (k, steps)."""
-        ranks = draws.argsort(axis=1).argsort(axis=1)
-        return np.asarray(ranks < len(find_wrong_steps(self._benchmark, solution)))
-
-
-class ShuffledParams(CriticParams):
-    """Settings of the shuffled critic; there are none."""
+    Each set of steps of that size is equally likely, and every critique draws independently.
+    """
 
     asks_checker: ClassVar[bool] = True
     name: Literal["shuffled"] = "shuffled"
 
-    def build(self, surroundings: Surroundings) -> Critic:
-        """Return the critic; it draws with the trial's seed."""
-        return ShuffledCritic(surroundings.benchmark, surroundings.seed)
+    def flags(self, solution: Solution, benchmark: Benchmark, draws: FloatArray) -> BoolArray:
+        """Flag the steps with the lowest draws, as many as are wrong, shape (k, steps)."""
+        ranks = draws.argsort(axis=1).argsort(axis=1)
+        return np.asarray(ranks < len(find_wrong_steps(benchmark, solution)))

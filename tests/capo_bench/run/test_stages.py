@@ -118,16 +118,16 @@ def test_a_chat_backbone_reads_its_template_and_what_is_asked_of_it(local_backbo
 def test_a_critic_reads_the_problem_as_it_stands_not_in_the_policys_template(
     local_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainers.critics.noisy import NoisyCritic
+    from trainers.critics.draws import DrawingCritic
 
     read: list[str] = []
-    critique = NoisyCritic.critique
+    critique = DrawingCritic.critique
 
-    async def listening(self: NoisyCritic, solutions: Any, k: int, *, greedy: bool = False) -> Any:
+    async def listening(self: DrawingCritic, solutions: Any, k: int, *, greedy: bool = False) -> Any:
         read.extend(solution.problem.prompt for solution in solutions)
         return await critique(self, solutions, k, greedy=greedy)
 
-    monkeypatch.setattr(NoisyCritic, "critique", listening)
+    monkeypatch.setattr(DrawingCritic, "critique", listening)
     folder = TrialFolder(tmp_path / "trial")
     training = Training(make_trial(**LOCAL), folder, str(local_backbone), None, None, None, None, Attempt())
     assert capo.train(training.run(lambda record: None, lambda: False))

@@ -164,7 +164,7 @@ EDITS: dict[str, tuple[Edit, frozenset[str]]] = {
         LANGUAGE,
     ),
     "the embedded critic's lessons": (replaced(f"{CRITICS}/embedded.py", "(2, 2, 1, 1)", "(1, 1, 1, 1)"), EMBEDDED),
-    "the noisy critic": (replaced(f"{CRITICS}/noisy.py", "class NoisyCritic", "@final\nclass NoisyCritic"), NOISY),
+    "the noisy critic": (replaced(f"{CRITICS}/noisy.py", "class NoisyParams", "@final\nclass NoisyParams"), NOISY),
     "min credit": (replaced(f"{CREDIT}/prm_min.py", "def prm_min(", "@final\ndef prm_min("), PRM),
     "the embedded PRM's lessons": (replaced("trainers/prm/embedded.py", "prm/{config", "prm-{config"), PRM),
     "GRPO's settings": (replaced("trainers/policy.py", 'loss_type="grpo"', 'loss_type="dapo"'), TRAINED),

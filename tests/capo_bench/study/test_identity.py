@@ -508,7 +508,7 @@ def test_code_is_of_the_parts_used() -> None:
     }
     assert all(everywhere <= names for names in code.values())
     assert {"trainers.policy:PolicyTrainer", "trainers.grpo_rule:train"} <= code["grpo_rule"] - code["sft"]
-    assert {"trainers.capo:train", "trainers.critics.noisy:NoisyCritic"} <= code["capo"] - code["grpo_rule"]
+    assert {"trainers.capo:train", "trainers.critics.draws:DrawingCritic"} <= code["capo"] - code["grpo_rule"]
     votes = {VOTES.target(name) for name in VOTES.names()}
     assert votes & code["capo"] == {VOTES.target(config().credit.vote)}
     assert "trainers.critics.exact:ExactParams" in code_of(config(critic={"name": "exact"}), "training")

@@ -157,7 +157,7 @@ def test_what_a_change_of_the_program_makes_anew(path: Sequence[str], stage: str
 CODE = [
     *(("training", name) for name in ("trainers.policy:PolicyTrainer", "trainers.capo:CapoTrainer")),
     *(("training", f"trainers.{name}") for name in ("credit.align:index_steps", "budget:Meter")),
-    ("training", "trainers.critics.noisy:NoisyCritic"),
+    ("training", "trainers.critics.draws:DrawingCritic"),
     *(("generation", name) for name in ("evals.harness.generate:generate", "evals.harness.tasks:sample")),
     *(("generation", f"evals.models.{name}") for name in ("transformers:TransformersModel", "decode:Decoder")),
     *(("scoring", name) for name in ("evals.metrics:accuracy", "evals.harness.score:judge", "evals.at_k:pass_at_k")),

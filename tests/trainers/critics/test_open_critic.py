@@ -13,9 +13,10 @@ from evals.definitions import Closure
 from trainers.credit.critique import Critique
 from trainers.critics.base import CriticParams, EmbeddedCriticConfig, Solution, Surroundings
 from trainers.critics.cached import CachedCritic, open_critic
+from trainers.critics.draws import DrawingCritic
 from trainers.critics.exact import ExactCritic, ExactParams
 from trainers.critics.language import LanguageParams
-from trainers.critics.noisy import NoisyCritic, NoisyParams
+from trainers.critics.noisy import NoisyParams
 
 SOLUTION = Solution(Problem("sums/0", "add", "3"), ("1+2=3",))
 
@@ -82,7 +83,7 @@ def asked_anew(params, surroundings, cache):
     return COUNTING.asked > before
 
 
-@pytest.mark.parametrize(("params", "kind"), [(ExactParams(), ExactCritic), (NoisyParams(), NoisyCritic)])
+@pytest.mark.parametrize(("params", "kind"), [(ExactParams(), ExactCritic), (NoisyParams(), DrawingCritic)])
 def test_what_is_quickly_worked_out_is_not_kept(params, kind, sums, tmp_path):
     assert type(open_critic(params, Surroundings(sums, 0), tmp_path)) is kind
     assert list(tmp_path.iterdir()) == []
