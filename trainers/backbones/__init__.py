@@ -228,8 +228,6 @@ class BackboneConfig(Strict):
 
 
 class _Backbones:
-    kind = "backbone"
-
     def names(self) -> list[str]:
         return sorted(self._files())
 
