@@ -146,7 +146,10 @@ class DataSet(Generic[T]):
         """
         if self.source is None:
             return self.rows.fingerprint()
-        return identify_hub_rows(self.source) if self.source.file is None else hash_value(self.content())
+        if self.source.file is not None:
+            return hash_value(self.content())
+        # Commit, configuration, split and columns determine the rows of the hub, so nothing is loaded.
+        return json.dumps(self.source.model_dump(mode="json", exclude={"file"}, exclude_none=True), sort_keys=True)
 
 
 def is_in_hub_cache(dataset: str, revision: str | None) -> bool:
@@ -161,12 +164,6 @@ def locate_named_rows(source: RowSource) -> RowSet:
     """Return the location of the rows that a study defines."""
     file = None if source.file is None else Path(source.file).expanduser()
     return RowSet(NAMED, source.hub, source.revision, (source.config,), source.split, file)
-
-
-def identify_hub_rows(source: RowSource) -> str:
-    """Return what determines the rows of a hub dataset without loading them: commit, configuration, split, columns."""
-    read = source.model_dump(mode="json", exclude={"file"}, exclude_none=True)
-    return json.dumps(read, sort_keys=True)
 
 
 def stamp(source: RowSource) -> tuple[int, int] | None:
