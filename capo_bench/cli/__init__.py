@@ -22,7 +22,7 @@ COMMANDS = {
     "gc": ("capo_bench.cli.gc:gc", "Show what can be deleted from the results folder; free it."),
     "sync": ("capo_bench.cli.sync:sync", "Send missing runs to MLflow."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
-    "revote": ("capo_bench.cli.revote:revote", "Replay other votes on the critiques that training stored."),
+    "revote": ("capo_bench.cli.revote:revote", "Apply other votes to the critiques that training stored."),
     "credit": ("capo_bench.cli.credit:credit", "Measure every method's credit against the true advantages of steps."),
     "view": ("capo_bench.cli.view:view", "Show rollouts with the credit of their steps on one page."),
     "critic": ("capo_bench.cli.critic:critic", "Measure a critic on solutions whose steps are labelled."),

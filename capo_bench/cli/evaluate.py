@@ -76,7 +76,7 @@ SHARE = click.FloatRange(0, 1)
 @click.option(
     "--answers",
     type=click.Choice(["boxed", "stated", "last_number"]),
-    help="Where an answer may stand in a completion.  [default: the task's own]",
+    help="Where a completion may contain its answer.  [default: the task's own]",
 )
 @click.option("--limit", type=K, help="Number of problems of each task, always the same ones.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sampling.")

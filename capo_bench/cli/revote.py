@@ -43,7 +43,7 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     home: Home,
     as_json: bool,
 ) -> None:
-    """Replay other votes, k and weights on the critiques that STUDY's training stored, without a model.
+    """Apply other votes, k and weights to the critiques that STUDY's training stored, without a model.
 
     Shows how labels, token rewards and advantages differ from those of training, and how close each rule is to the
     exact labels. STUDY is the name or file of a study in the results folder, as it was last run, or the id of a trial
