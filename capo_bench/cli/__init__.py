@@ -19,7 +19,7 @@ COMMANDS = {
     "doctor": ("capo_bench.cli.doctor:doctor", "Check this machine against a study; say what is missing."),
     "run": ("capo_bench.cli.run:run", "Run a study's trials; run it again to resume."),
     "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or pending."),
-    "gc": ("capo_bench.cli.gc:gc", "Show what can be deleted from the results folder; free it."),
+    "gc": ("capo_bench.cli.gc:gc", "Show what can be deleted from the results folder; delete it."),
     "sync": ("capo_bench.cli.sync:sync", "Send missing runs to MLflow."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
     "revote": ("capo_bench.cli.revote:revote", "Apply other votes to the critiques that training stored."),

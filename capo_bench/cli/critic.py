@@ -42,7 +42,7 @@ Examples:
     "--data",
     required=True,
     metavar="NAME[:SUBSET,…]",
-    help="coins, processbench, prm800k or prmbench, with the subsets to take.",
+    help="coins, processbench, prm800k, hard2verify or prmbench, with the subsets to take.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Local file or folder.  [default: the hub]")
 @click.option("-k", "--critiques", type=click.IntRange(1), show_default="8", help="Critiques of each solution.")

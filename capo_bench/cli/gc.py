@@ -26,8 +26,8 @@ EPILOG = (
 
 \b
 Exit codes:
-  0  everything chosen is freed, or it was only shown
-  1  something could not be freed
+  0  everything chosen is deleted, or it was only shown
+  1  something could not be deleted
   2  bad input, the study is running, or another gc is running
 
 \b
@@ -55,7 +55,7 @@ def _read_policy(text: str) -> int | None:
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, default="", shell_complete=complete_study)
-@click.option("--yes", is_flag=True, help="Free it.  [default: show it, and on a terminal ask]")
+@click.option("--yes", is_flag=True, help="Delete it.  [default: show it, and on a terminal ask]")
 @click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only this kind; repeatable.")
 @click.option(
     "--keep-models",
@@ -71,14 +71,14 @@ def _read_policy(text: str) -> int | None:
     multiple=True,
     metavar="ID",
     shell_complete=complete_trial,
-    help="Free a whole trial, finished or not.",
+    help="Delete a whole trial, finished or not.",
 )
 @add_common_options
 def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
-    """Show what can be deleted from HOME, or from STUDY's trials, with bytes and reason; free it with --yes.
+    """Show what can be deleted from HOME, or from STUDY's trials, with size and reason; delete it with --yes.
 
-    Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
-    runs refers to is left alone. What trials share goes with the last of them.
+    Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a running
+    study uses is never deleted. Files that trials share are deleted with the last of them.
     """
     from capo_bench.gc.find import GcRequest, scan
     from capo_bench.gc.free import free, hold_at_rest
@@ -109,7 +109,7 @@ def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
 def _ask(as_json: bool) -> bool:
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    return click.confirm("Free it?")
+    return click.confirm("Delete it?")
 
 
 def _show(look: Scan, items: Mapping[Removable, int]) -> None:

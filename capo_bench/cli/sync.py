@@ -15,7 +15,7 @@ EPILOG = """\b
 Exit codes:
   0  everything is in the store
   1  the store could not be written: run it again later
-  2  bad input, or damaged results: the studies that have none were delivered
+  2  bad input, or damaged results: the other studies were sent
 
 \b
 Examples:
