@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @click.command(epilog=EPILOG)
 @add_study_options
-@click.option("--weights", "weights", multiple=True, metavar="WHOLE,PROCESS", help="Weights to replay (repeatable).")
+@click.option("--weights", "weights", multiple=True, metavar="WHOLE,PROCESS", help="Weights to apply (repeatable).")
 @click.option("-k", "ks", metavar="K,K…", help="Numbers of critiques to vote over.")
 @click.option("--rules", metavar="RULE,RULE…", help="Voting rules, such as majority,at_least:2.")
 def revote(  # noqa: PLR0913, PLR0917 - one argument an option

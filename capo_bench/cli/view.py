@@ -42,8 +42,8 @@ def view(
     """Write one page with all stored rollouts of STUDY: filters, search, critiques, the credit of each token.
 
     STUDY is a study's file or name, or a trial, even one that is training: its id or its beginning, or its folder. The
-    page first shows one problem before and after training, side by side, if training met any twice; else the rollouts
-    on which critiques disagree most, at the beginning and at the end. It is one file that needs no network.
+    page first shows one problem before and after training, side by side, if training used a problem twice; else the
+    rollouts on which critiques disagree most, at the beginning and at the end. It is one file that needs no network.
     """
     from capo_bench.pages.rollouts import write_rollouts
     from capo_bench.run.meter import open_meter
