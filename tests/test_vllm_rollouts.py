@@ -113,8 +113,9 @@ LOUD = """
         train_policy(TrainRun(config, 0, start, *folders, record=print), Loud, "blank_lines")
 """
 """Trains three steps and changes a weight between them."""
-CLOSE = 0.05
-"""Mean difference of the log-probabilities of a token: the engine computes in bfloat16 here, the policy in float32."""
+CLOSE = {"embedded": 0.05, "smollm2": 0.1}
+"""Mean difference of the log-probabilities of a token: the engine computes in bfloat16 here, the policy in float32.
+After two steps on all weights, SmolLM2's first layers differ from where they began by 1.2 to 1.5."""
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +241,7 @@ def test_trials_one_after_the_other_train_to_their_end_and_the_stopped_one_goes_
 
 def test_the_engine_samples_from_the_policy_that_learns(finished: Study) -> None:
     for trial in finished.trials().values():
-        assert all(record["sampling_logp_difference"] < CLOSE for record in records(trial)), trial
+        assert all(record["sampling_logp_difference"] < CLOSE[finished.name] for record in records(trial)), trial
     for learner in ALL if finished.name == "embedded" else {("capo", "all_weights"), ("capo", "adapters")}:
         assert any(record["grad_norm"] > 0 for record in records(finished.trials()[learner])[:-1]), learner
 

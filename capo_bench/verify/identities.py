@@ -107,6 +107,7 @@ def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
     _check_settings(checks, trial.config, trial, f"plan {name}")
     with check.reading(where := f"{name}/config.json"):
         config = read_json(folder.config)
+        check.equal(f"{where}: parts", sorted(config), sorted({*trial.as_json(), "definitions"}))
         planned = {"id": trial.id, "seed": trial.seed, "identity": trial.identity}
         check.fields(f"{where}:", {key: config[key] for key in planned}, planned)
         # Sections that its method ignores may be those of another study that has the same trial.
@@ -134,12 +135,18 @@ def _check_provenance(check: Check, trial: Trial, home: Home, recorded: Mapping[
         fingerprints["final_weights"] = fingerprint_model(folder.model)
     elif recorded["fingerprints"]["final_weights"] is not None:
         check.leave("fingerprints of weights that are not here")
+    attempt = {"micro_batch": None}
+    if folder.training.exists():
+        training_record, place = read_json(folder.training), folder.place(folder.training)
+        check.equal(f"{place}: parts", sorted(training_record), ["micro_batch", "micro_batches"])
+        attempt["micro_batch"] = training_record["micro_batch"]
+        check.equal(f"{place}: last", training_record["micro_batches"][-1]["micro_batch"], attempt["micro_batch"])
     derived = {
         "seed": trial.seed,
         "verifier": trial.identity["scoring"]["verifier"],
         "packages": packages,
         "fingerprints": fingerprints,
-        "attempt": {"micro_batch": read_json(folder.training)["micro_batch"] if folder.training.exists() else None},
+        "attempt": attempt,
     }
     check.fields(f"{where}:", recorded, derived, whole=False)
     check.equal(f"{where}: contamination", recorded["contamination"], encode_overlaps(trial.config))

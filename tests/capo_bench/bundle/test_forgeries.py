@@ -268,6 +268,9 @@ FORGERIES: dict[str, tuple[str, Forge]] = {
     # identities and provenance
     "a setting": ("identities", of_object("/config.json", lambda v: v["config"]["train"].update(learning_rate=1.0), "FILE: settings")),
     "an identity": ("identities", of_object("/config.json", lambda v: v["identity"]["training"]["train"].update(steps=9), "FILE: i")),
+    "a claim beside the settings": ("identities", of_object("/config.json", lambda v: v.update(award="best"), "FILE: parts")),
+    "a claim beside the training": ("identities", of_object("/training.json", lambda v: v.update(award="best"), "FILE: parts")),
+    "another micro-batch before": ("identities", of_object("/training.json", lambda v: v["micro_batches"][-1].update(micro_batch=1), "FILE: last")),
     "a trial's seed": ("identities", of_object("/config.json", lambda v: v.update(seed=9), "FILE: seed")),
     "weights": ("identities", other_weights),
     "a verifier of provenance": ("identities", of_object("/provenance.json", lambda v: v.update(verifier="0"), "FILE: verifier")),
