@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from capo_bench.analysis.digest import hash_code
 from capo_bench.bundle.archive import Secrets, write_archive
-from capo_bench.bundle.manifest import BundleError, Manifest
+from capo_bench.bundle.manifest import NAME, BundleError, Manifest
 from capo_bench.pages.report import build_report, write_report
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.lock import hold_lock
@@ -77,9 +77,14 @@ def make(  # noqa: PLR0913 - what is bundled, and how
         )
     secrets = Secrets()
     with hold_lock(home.study(plan.study).lock), tempfile.TemporaryDirectory() as scratch:
-        own = _write_own(plan, home, asked, only, Home(Path(scratch)))
-        files = own | _list_trial_files(plan, home, weights=weights)
-        write_archive(out, _count(files, tell), secrets, blot=blot)
+        files = {
+            **_write_own(plan, home, asked, only, Home(Path(scratch))),
+            **_list_trial_files(plan, home, weights=weights),
+        }
+        # The manifest first, and lists of checksums last: secrets that are taken out change them.
+        manifest = f"studies/{plan.study}/{NAME}"
+        places = sorted(files, key=lambda place: (place != manifest, place.endswith(SUMS), place))
+        write_archive(out, _count({place: files[place] for place in places}, tell), secrets, blot=blot)
     finished, pending = ([trial for trial in done if done[trial] == state] for state in (True, False))
     return Made(finished, pending, len(files), sorted(secrets.sums))
 
@@ -101,12 +106,11 @@ def _write_own(plan: Plan, home: Home, asked: RunRequest, only: Sequence[str], s
     if home.study(plan.study).ledger.exists():
         shutil.copyfile(home.study(plan.study).ledger, study.ledger)
     seal(study.path, [path.name for path in study.path.iterdir()])
-    files = dict(sorted(_list_below(study.path, scratch), key=_sort_sums_last))
-    return {manifest.path: scratch.path / manifest.path, **files}
+    return dict(_list_below(study.path, scratch))
 
 
 def _list_trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Path]:
-    """Return the files of finished trials and of the stages that they rest on; lists of checksums come last.
+    """Return the files of finished trials and of the stages that they rest on, by place.
 
     Without `weights`, trained ones and the models that trials share are left out.
 
@@ -115,14 +119,7 @@ def _list_trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Pat
     """
     folders = list_reached(home, {trial.id: trial.identity for trial in plan.trials})
     left_out = _CHECKPOINTS if weights else _WEIGHTS
-    files = {
-        place: path for folder in folders for place, path in _list_below(folder, home) if not left_out.match(place)
-    }
-    return dict(sorted(files.items(), key=_sort_sums_last))
-
-
-def _sort_sums_last(file: tuple[str, Path]) -> tuple[bool, str]:
-    return file[0].endswith(SUMS), file[0]
+    return {place: path for folder in folders for place, path in _list_below(folder, home) if not left_out.match(place)}
 
 
 def _list_below(folder: Path, home: Home) -> Iterator[tuple[str, Path]]:

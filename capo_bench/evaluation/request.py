@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.evaluation.models import fingerprint_weights
+from capo_bench.store.provenance import find_version
 from capo_bench.study.identity import identify_critic
 from evals.models.spec import ModelSpec
 
@@ -76,7 +76,7 @@ def compute_identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> d
     return {
         "version": VERSION,
         "model": {**weights, **held, "batch_size": spec.batch},
-        "packages": {name: _find_version(name) for name in ("lm_eval", *_PACKAGES[spec.backend])},
+        "packages": {name: find_version(name) for name in ("lm_eval", *_PACKAGES[spec.backend])},
         "seed": request.seed,
         "tasks": [
             {
@@ -92,10 +92,3 @@ def compute_identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> d
             for task in tasks
         ],
     }
-
-
-def _find_version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -28,7 +28,7 @@ from capo_bench.study.identity import hash_stages
 SETTLED_SECONDS = 3600.0
 """No lock guards a file that a report writes; one that is older is of a process that is gone."""
 
-_HALF = re.compile(r"\.(model|launch|freed)|\..+\.(making|\d+|[0-9a-f]{16})")
+_HALF = re.compile(r"\.(model|launch)|\..+\.(making|\d+|[0-9a-f]{16})")
 """Names of files and folders that are not whole: they get another one when they are."""
 _OLD_LOG = re.compile(r".+\.log\.\d")
 
@@ -50,13 +50,9 @@ class GcRequest:
 
 @dataclass(frozen=True)
 class LastPlan:
-    """The plan that a profile of a study was last run with: its trials as it has them, by id.
-
-    `running`: somebody runs the study. `metric` is the primary one, ``task/quantity``.
-    """
+    """The plan that a profile of a study was last run with: the primary metric, ``task/quantity``, and trials by id."""
 
     study: str
-    running: bool
     metric: str
     trials: Mapping[str, Mapping[str, Any]]
 
@@ -98,7 +94,7 @@ class Scan:
     @cached_property
     def resting(self) -> dict[str, TrialFolder]:
         """The trials in the folder, or those of the study, that nobody works on, by id."""
-        busy = {trial for plan in self.plans if plan.running for trial in plan.trials}
+        busy = {trial for plan in self.plans if plan.study in self.running for trial in plan.trials}
         mine = {trial for plan in self.plans if plan.study == self.wanted.study for trial in plan.trials}
         return {
             folder.path.name: folder
@@ -137,7 +133,7 @@ def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) 
         )
     if running is None:
         running = {study for study in studies if find_holder(home.study(study)) is not None}
-    plans = [_read_plan(path, running) for path in sorted(home.path.glob("studies/*/profiles/*/plan.json"))]
+    plans = [_read_plan(path) for path in sorted(home.path.glob("studies/*/profiles/*/plan.json"))]
     look = Scan(home, wanted, running, plans)
     for trial in wanted.trials:
         if trial not in look.resting:
@@ -147,13 +143,12 @@ def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) 
     return look
 
 
-def _read_plan(path: Path, running: Collection[str]) -> LastPlan:
+def _read_plan(path: Path) -> LastPlan:
     """Read a plan as plain data: settings of another version may be in it."""
-    study = path.parents[2].name
     try:
         plan = read_json(path)
         trials = {trial["id"]: trial for trial in plan["trials"]}
-        return LastPlan(study, study in running, str(plan["metrics"][0]), trials)
+        return LastPlan(path.parents[2].name, str(plan["metrics"][0]), trials)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{path}: no plan ({error}); delete it: the next run of the study writes it") from error
 
@@ -170,7 +165,7 @@ def _find_leftovers(look: Scan) -> Iterator[Removable]:
         places = [home / name for name in ("stages", "evals", "critics", "views", "cache/report")]
         files += [*home.glob(".*"), *(path for place in places for path in place.rglob("*"))]
     for path in files:
-        if (why := _explain_leftover(path, home)) and (path.name == AWAY or _is_settled(path)):
+        if (why := _explain_leftover(path, home)) and (path.name.startswith(AWAY) or _is_settled(path)):
             yield Removable("leftovers", path, why)
 
 

@@ -1,7 +1,7 @@
 """Freeing: under the locks of all that rests, one thing after another, each there or gone and never half.
 
-A folder is renamed away and then deleted: a trial whose deletion is killed is pending, not broken. What is left of it
-lies in a folder that says so, and goes with the next time.
+A folder is renamed and then deleted: a trial whose deletion is killed is pending, not broken. What is left has a name
+by which the next `gc` finds it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 from capo_bench.gc.removable import AWAY, Removable
 from capo_bench.run.state import find_holder, list_started_studies
@@ -71,12 +71,7 @@ def free(home: Home, items: Sequence[Removable]) -> list[str]:
 def _free(home: Home, item: Removable) -> None:
     if item.path.is_symlink() or not item.path.is_dir():
         item.path.unlink(missing_ok=True)
-    elif item.kind == "leftovers":
-        shutil.rmtree(item.path)  # half of what is half is no worse
     else:
-        away = home.path / AWAY / secrets.token_hex(8)
-        away.parent.mkdir(exist_ok=True)
+        away = home.path / f"{AWAY}.{secrets.token_hex(8)}"
         item.path.rename(away)  # after a kill it is there as it was, or gone
         shutil.rmtree(away)
-        with suppress(OSError):  # another is on its way
-            away.parent.rmdir()

@@ -17,7 +17,7 @@ KINDS = {
 }
 
 AWAY = ".freed"
-"""Folder in the results folder that what is freed is renamed into."""
+"""How the name begins that a folder has in the results folder while it is deleted."""
 
 
 @dataclass(frozen=True)

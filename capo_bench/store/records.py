@@ -11,7 +11,6 @@ from typing import Any, cast
 from pydantic_core import from_json
 
 from capo_bench.store.errors import RunError
-from capo_bench.store.home import read_json
 from evals.checksums import check_file
 
 Record = dict[str, Any]
@@ -27,15 +26,8 @@ def read_object(path: Path) -> Record:
     Raises:
         DamagedFileError: It does not; the message names file and line.
     """
-    try:
-        value = read_json(path)
-    except json.JSONDecodeError as error:
-        raise DamagedFileError(
-            f"{path}:{error.lineno}: not JSON ({error.msg}); move the trial's folder away and run it again"
-        ) from error
-    if not isinstance(value, dict):
-        raise DamagedFileError(f"{path}:1: {type(value).__name__} where an object belongs; run the trial again")
-    return value
+    check_file(path)
+    return _parse_object(path, 1, path.read_text(encoding="utf-8"))
 
 
 def read_records(path: Path) -> list[Record]:
@@ -51,17 +43,19 @@ def read_records(path: Path) -> list[Record]:
         if len(records) == data.count(b"\n") + 1 and all(type(record) is dict for record in records):
             return cast("list[Record]", records)
     lines = data.decode("utf-8").split("\n")  # only a line feed ends one
-    return [_record(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    return [_parse_object(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _record(path: Path, number: int, line: str) -> Record:
+def _parse_object(path: Path, line: int, text: str) -> Record:
+    """Parse a text that begins at a line of a file."""
+    way_out = "move the trial's folder away and run it again"
     try:
-        record = json.loads(line)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DamagedFileError(f"{path}:{number}: not a JSON record ({error.msg}); run the trial again") from error
-    if not isinstance(record, dict):
-        raise DamagedFileError(f"{path}:{number}: {type(record).__name__} where a record belongs; run the trial again")
-    return record
+        raise DamagedFileError(f"{path}:{line + error.lineno - 1}: not JSON ({error.msg}); {way_out}") from error
+    if not isinstance(value, dict):
+        raise DamagedFileError(f"{path}:{line}: {type(value).__name__} where an object belongs; {way_out}")
+    return value
 
 
 def flatten(value: object, path: str = "") -> dict[str, Any]:

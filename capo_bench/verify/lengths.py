@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.store.home import Home
 from capo_bench.study.identity import hash_cold_start
 from capo_bench.verify.checks import Check
+from evals.harness.folder import GENERATIONS, read_task, read_whole_batches
 from evals.models.prompt import choose_template, encode, render
 from trainers.backbones import BACKBONES
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
-    from evals.harness.folder import Generation
 
 
 class Lengths:
@@ -48,10 +49,14 @@ class Lengths:
             derived = len(encode(render(text, self._template, self._tokenizer), self._tokenizer))
             check.equal(f"{where} prompt_tokens", tokens, derived)
 
-    def completions(self, check: Check, lines: Iterable[tuple[str, Generation]], longest: int) -> None:
-        """Compare the lengths of completions with the limit, and with what their text takes at least."""
-        for where, line in lines:
-            tokens, text = line["tokens"], line["completion"]
+    def completions(self, check: Check, folder: Path, name: str) -> None:
+        """Compare the lengths of a task's completions with the limit, and with what their text takes at least.
+
+        `name` is that of the folder in messages.
+        """
+        longest = read_task(folder).identity["sampling"]["max_tokens"]
+        for number, line in enumerate(read_whole_batches(folder / GENERATIONS)[0], 1):
+            where, tokens, text = f"{name}/{GENERATIONS}:{number}", line["tokens"], line["completion"]
             if line["failure"] is not None or "ranking" in line:
                 continue
             if line["truncated"] or tokens > longest:

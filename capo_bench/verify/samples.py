@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.store.home import TrialFolder
 from capo_bench.verify.checks import Check, Checks
-from capo_bench.verify.lengths import Lengths
-from evals.harness.folder import (
-    GENERATIONS,
-    RESULT,
-    SAMPLES,
-    read_samples,
-    read_task,
-    read_whole_batches,
-    write_samples,
-)
+from evals.harness.folder import RESULT, SAMPLES, read_samples, read_task, write_samples
 from evals.harness.results import read_result, read_scoring_seconds, write_result
 from evals.harness.score import score
 from evals.verify import VERIFIER_VERSION, Verifier
@@ -65,13 +56,6 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
         answers, samples, {"verifier": version, "segmenter": segmenter}, read_scoring_seconds(recorded), target
     )
     _compare_results(checks["results"], source / RESULT, target / RESULT, f"{place}/{RESULT}")
-
-
-def check_lengths(check: Check, lengths: Lengths, folder: Path, name: str) -> None:
-    """Compare the recorded lengths of a task's completions."""
-    lines = read_whole_batches(folder / GENERATIONS)[0]
-    placed = ((f"{name}/{GENERATIONS}:{number}", line) for number, line in enumerate(lines, 1))
-    lengths.completions(check, placed, read_task(folder).identity["sampling"]["max_tokens"])
 
 
 def _compare(

@@ -29,7 +29,7 @@ from capo_bench.verify.checks import DAMAGE, Check, Checks, make_checks
 from capo_bench.verify.identities import check_identity, check_plan
 from capo_bench.verify.lengths import Lengths
 from capo_bench.verify.report import check_report
-from capo_bench.verify.samples import check_lengths, rescore
+from capo_bench.verify.samples import rescore
 from capo_bench.verify.training import check_training
 from evals.registry import UnknownNameError
 from evals.verify import Verifier
@@ -153,7 +153,7 @@ def _verify_trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, 
     for task in trial.config.evaluation.tasks:
         answers = given.completions(task)
         with checks["samples"].reading(given.place(answers)):
-            check_lengths(checks["samples"], lengths, answers, given.place(answers))
+            lengths.completions(checks["samples"], answers, given.place(answers))
         with checks["samples"].reading(f"{name}/evaluation/{task}"):
             rescore(checks, trial, given, again, task, verifier)
     check_training(checks, trial, given, verifier, lengths)

@@ -99,7 +99,10 @@ def _check_step(
     else:
         sizes = round(record["policy_parameters"]), round(record["critic_parameters"])
         meter = Meter(*sizes, updates=config.train.updates_per_batch)
-        numbers |= meter.read({**_take_continued(record, trial), **credit, **numbers})
+        # Continuations are not kept, so that their tokens cannot be counted again.
+        uses_values = "values" in METHODS.get(config.method).uses
+        continued = {"value_tokens": record.get("value_tokens", 0.0)} if uses_values else {}
+        numbers |= meter.read({**continued, **credit, **numbers})
     silent = _compute_silent_share(record, step, config)
     if silent is not None:
         numbers[_SILENT] = silent
@@ -112,12 +115,6 @@ def _check_step(
 def _has_no_sizes(record: Mapping[str, Any], trial: Trial) -> bool:
     """Whether a record has no sizes because that of the trial's critic, which was asked, is not known."""
     return "policy_parameters" not in record and _has_critic(trial.config) and _count_critic_parameters(trial) is None
-
-
-def _take_continued(record: Mapping[str, Any], trial: Trial) -> dict[str, float]:
-    """Return the recorded tokens of continuations, which were not kept and cannot be counted again."""
-    uses_values = "values" in METHODS.get(trial.config.method).uses
-    return {"value_tokens": record.get("value_tokens", 0.0)} if uses_values else {}
 
 
 def _has_critic(config: TrialConfig) -> bool:

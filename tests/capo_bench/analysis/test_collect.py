@@ -98,8 +98,8 @@ def damaged(fake: FakeHome, file: str) -> str:
     ("file", "told"),
     [
         ("metrics", "/metrics.json:2: not JSON"),
-        ("steps", "/training/steps.jsonl:51: not a JSON record"),
-        ("samples", "/evaluation/coins_test/samples.jsonl:3: list where a record belongs"),
+        ("steps", "/training/steps.jsonl:51: not JSON"),
+        ("samples", "/evaluation/coins_test/samples.jsonl:3: list where an object belongs"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(fake: FakeHome, file: str, told: str):

@@ -151,7 +151,7 @@ def test_a_file_that_was_damaged_since_is_told(settled: FakeHome):
     trial = settled.plan().trials[0]
     with settled.home.trial(trial.id).samples("coins_test").open("a", encoding="utf-8") as out:
         out.write('{"torn')
-    with pytest.raises(DamagedFileError, match=r"samples.jsonl:321: not a JSON record"):
+    with pytest.raises(DamagedFileError, match=r"samples.jsonl:321: not JSON"):
         build_report(settled.plan(), settled.home)
 
 
