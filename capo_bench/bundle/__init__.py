@@ -1,1 +1,1 @@
-"""Bundles: one file with all that is needed to check a study, or to continue it elsewhere."""
+"""Bundles: one file with everything that is needed to check a study, or to continue it elsewhere."""

@@ -1,7 +1,7 @@
-"""Writing a bundle: a gzip tar of plain files whose bytes depend on nothing but their content.
+"""Write a bundle: a gzip tar of plain files, whose bytes depend on the content of the files only.
 
-Every file has the same time, owner and mode, and gzip is told no name and no time. The archive is written beside its
-place and moved there when it is whole and on disk. Secrets stay out of it, by the rules of what is tracked
+All files have the same time, owner and mode, and the gzip header has no name and no time. The archive is written next
+to its place and moved there when it is complete and on disk. It contains no secrets, by the same rules as tracking
 (`capo_bench.track.redact`).
 """
 
@@ -26,20 +26,20 @@ from evals.files import open_for_writing
 _LEVEL = 6
 _MOST_SHOWN = 20
 _BINARY = (".safetensors", ".bin")
-"""Endings of files in which no text is to be looked for."""
+"""Endings of files without text."""
 
 
 @dataclass
 class Secrets:
-    """Secrets that stood in files: the places of all, as ``place:line``, and the sha256 of the files without them."""
+    """Secrets in files: their places, as ``place:line``, and the sha256 of the files without them."""
 
     places: list[str] = field(default_factory=list)
     sums: dict[str, str] = field(default_factory=dict)
 
     def take_out(self, place: str, data: bytes) -> bytes:
-        """Return what a file holds, without secrets; a list of checksums with those of the files that were changed.
+        """Return the content of a file without secrets; a list of checksums gets those of the changed files.
 
-        Rollouts are looked into though they are packed. What is no text is left as it is.
+        Packed rollouts are searched too. Binary content stays as it is.
         """
         folder, _, name = place.rpartition("/")
         if name == SUMS and self.sums:
@@ -47,7 +47,7 @@ class Secrets:
         packed = place.endswith(".gz")
         try:
             text = (gzip.decompress(data) if packed else data).decode("utf-8")
-        except (ValueError, OSError, EOFError, zlib.error):  # damaged: for `capo-bench verify` to tell
+        except (ValueError, OSError, EOFError, zlib.error):  # binary, or damaged, which `capo-bench verify` reports
             return data
         clean = redact(text)
         if clean == text:
@@ -63,7 +63,7 @@ class Secrets:
         return "".join(f"{self.sums.get(f'{folder}/{name}', value)}  {name}\n" for value, _, name in rows).encode()
 
     def refuse(self) -> None:
-        """Raise `BundleError` if there were any; all places are named."""
+        """Raise `BundleError` if there were secrets; the message names their places."""
         if self.places:
             rule = "holds a password in a URL, or the value of a variable that is named like a secret"
             more = [f"… and {len(self.places) - _MOST_SHOWN} more"] * (len(self.places) > _MOST_SHOWN)
@@ -72,11 +72,11 @@ class Secrets:
 
 
 def write_archive(path: Path, files: Iterable[tuple[str, Path]], secrets: Secrets, *, blot: bool) -> None:
-    """Write files, by their places, without their secrets into an archive; it is there when all are written.
+    """Write files, given by their places, into an archive without their secrets; it exists when all are written.
 
     Raises:
-        BundleError: A place is too long, or there were secrets and they are not to be blotted.
-        OSError: A file cannot be read or got shorter meanwhile, or the disk is full.
+        BundleError: A place is too long, or there are secrets and `blot` is False.
+        OSError: A file cannot be read or became shorter meanwhile, or the disk is full.
     """
     with (
         open_for_writing(path) as file,

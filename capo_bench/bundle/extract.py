@@ -1,9 +1,8 @@
-"""Reading a bundle that anybody may have made: all of it is looked at before a byte is written.
+"""Read a bundle, which may be hostile: all of it is checked before a byte is written.
 
-A bundle is a gzip tar of plain files with plain headers: no links, no sparse files, no extended headers, so that what a
-header says is all there is. The first file is the manifest. A member that is no plain file, that has no place in a
-results folder, that comes twice or grows beyond what such files ever do ends the reading, before anything is unpacked.
-Whether the files are those that a trial left, their checksums say afterwards (`capo_bench.store.walk`).
+A bundle is a gzip tar of plain files with plain headers: no links, no sparse files, no extended headers. The first file
+is the manifest. A member that is not a plain file, has no place in a results folder, occurs twice or is larger than
+such files can be is an error, and then nothing is unpacked. Checksums are compared later (`capo_bench.store.walk`).
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from capo_bench.bundle.manifest import MOST_MANIFEST, NAME, BundleError, Manifes
 from evals.checksums import SUMS
 
 Tell = Callable[[int, int], None]
-"""Told how much is done of how much, in any unit."""
+"""Called with the amount that is done and the total, in any unit."""
 
 MOST_FILES = 150_000
 MOST_RATIO = 200
-"""Times that a bundle may grow, with all that is packed within it: text grows by 30 at most, a bomb by 1,000."""
+"""Factor by which a bundle may grow, with all packed files in it: text grows by at most 30, a bomb by 1,000."""
 
 SLACK = 2**24
-"""Bytes that any bundle may grow by, whatever its size."""
+"""Bytes by which a bundle of any size may grow."""
 
 MOST_TEXT = 2**28
-"""Bytes of one file that is no weights, packed or not: it is read whole into memory."""
+"""Bytes of one file other than weights, packed or not: it is read into memory."""
 
 MOST_JSON = 2**26
-"""Bytes of one JSON document, which takes many times as much in memory; a plan of 10,000 trials has less."""
+"""Bytes of one JSON document, which needs many times as much memory; a plan of 10,000 trials is smaller."""
 
 _BLOCK = 2**20
 _HEADER = 512
@@ -43,12 +42,12 @@ _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 
 
 def extract(path: Path, folder: Path, tell: Tell = lambda done, total: None) -> Manifest:
-    """Unpack a bundle into an empty folder, which is a results folder then, and return its manifest.
+    """Unpack a bundle into an empty folder, which becomes a results folder, and return its manifest.
 
-    `tell` is told of the bytes read, twice those of the archive: it is read through before it is unpacked.
+    `tell` gets the bytes read. Their total is twice the archive's size, because it is checked before it is unpacked.
 
     Raises:
-        BundleError: It is no bundle, cut short, or one that would do harm; names the member. Nothing was written then.
+        BundleError: It is no bundle, cut short or hostile; the message names the member. Nothing is written then.
     """
     try:
         with path.open("rb") as file:
@@ -72,7 +71,7 @@ def _check_space(total: int, folder: Path) -> None:
 
 
 def _read(file: IO[bytes], size: int, folder: Path | None, tell: Callable[[], None]) -> tuple[Manifest, int]:
-    """Read a bundle once, writing its files below a folder if one is given; return its manifest and their bytes."""
+    """Read a bundle once, and write its files into the folder, if there is one; return manifest and number of bytes."""
     with gzip.GzipFile(fileobj=file) as packed:
         tar = _Stream(packed, MOST_RATIO * size + SLACK)
         members = _list_members(tar)
@@ -89,13 +88,13 @@ def _read(file: IO[bytes], size: int, folder: Path | None, tell: Callable[[], No
             total += length
             _write_file(tar, name, length, folder)
             tell()
-        while tar.read(_BLOCK):  # to the end, where gzip's own checksum is
+        while tar.read(_BLOCK):  # gzip's own checksum is at the end
             pass
     return manifest, total
 
 
 def _list_members(tar: _Stream) -> Iterator[tuple[str, int]]:
-    """Yield name and size of each member; its content is to be read before the next."""
+    """Yield name and size of each member; its content must be read before the next member."""
     for number in range(MOST_FILES + 2):
         block = tar.read_all(_HEADER)
         if not block.strip(b"\0"):
@@ -128,12 +127,12 @@ def _write_file(tar: _Stream, name: str, size: int, folder: Path | None) -> None
             shutil.copyfileobj(content, target, _BLOCK)
     elif name.endswith(".gz"):
         _check_packed(name, content, tar)
-    while content.read(_BLOCK):  # damaged: for its reader to tell
+    while content.read(_BLOCK):  # without the rest of it, if it is damaged
         pass
 
 
 def _check_packed(name: str, content: _Content, tar: _Stream) -> None:
-    """Unpack a packed file to nowhere, so that one that would fill a reader's memory is refused."""
+    """Unpack a packed file without writing it, to refuse one that would fill a reader's memory."""
     grown = 0
     with suppress(EOFError, zlib.error, gzip.BadGzipFile), gzip.GzipFile(fileobj=content) as packed:
         while block := packed.read(_BLOCK):
@@ -149,25 +148,25 @@ def _create(path: Path) -> IO[bytes]:
 
 
 class _Stream:
-    """What a bundle unpacks to, in order. Counts the bytes, also of what is packed within it: a bomb has too many."""
+    """The unpacked bytes of a bundle. Counts them and those of packed files in it, to refuse a bomb."""
 
     def __init__(self, file: gzip.GzipFile, most: int) -> None:
         self._file, self._most, self._left = file, most, most
 
     def count(self, amount: int) -> None:
-        """Count bytes that were unpacked."""
+        """Count unpacked bytes."""
         self._left -= amount
         if self._left < 0:
             raise BundleError(f"grows to more than {self._most:,} bytes when it is unpacked: a bomb")
 
     def read(self, size: int) -> bytes:
-        """Return some bytes, at most `size`; none at the end."""
+        """Return at most `size` bytes; none at the end."""
         data = self._file.read(size)
         self.count(len(data))
         return data
 
     def read_all(self, size: int) -> bytes:
-        """Return so many bytes.
+        """Return `size` bytes.
 
         Raises:
             EOFError: There are fewer.

@@ -1,8 +1,8 @@
-"""A bundle of a study, from its results folder: the study as it was run, its finished trials, its report.
+"""Bundle a study from its results folder: the plan of its last run, its finished trials, a new report.
 
-Trials that are not done are left out: half of one proves nothing, and who goes on runs it anew. The report is made of
-what is in the bundle, so that it is never the one of an hour ago. Left out, too, are logs and checkpoints, which hold
-paths and are read by nobody else. Critiques are in the rollouts; the cache of critiques stays at home.
+Unfinished trials are left out: they prove nothing, and a later run starts them again. The report is written anew from
+the files in the bundle. Logs and checkpoints, which contain local paths, are left out. Critiques are in the rollouts;
+the cache of critiques is left out.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _WEIGHTS = re.compile(r"stages/(cold_start|critic|prm)/|(stages/training/\w+|tri
 
 @dataclass(frozen=True)
 class Made:
-    """A bundle that was written: trials in it, and those that had not finished, and how many files it holds.
+    """A written bundle: its trials, the unfinished trials, the number of its files.
 
-    `blotted` are those in which there were secrets.
+    `blotted` are the files whose secrets were replaced.
     """
 
     finished: list[str]
@@ -58,16 +58,17 @@ def make(  # noqa: PLR0913 - what is bundled, and how
     blot: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Made:
-    """Write a bundle of a study as it was run; meanwhile nobody can run it.
+    """Write a bundle of a study; its lock is held meanwhile, so that it cannot be run.
 
-    `asked` and `only` are what the plan was made of. With `weights`, those and the shared models are taken too. With
-    `blot`, ``***`` takes the place of secrets, which are refused otherwise. `tell` is told bytes done, and of how many.
+    `asked` and `only` are the request and the variants of the plan. With `weights`, trained weights and shared models
+    are included. With `blot`, ``***`` replaces secrets; otherwise they are refused. `tell` gets the bytes that are
+    written and their total.
 
     Raises:
         DamagedFileError: A finished trial's file cannot be read.
-        BundleError: No trial has finished; files hold secrets, or are links.
+        BundleError: No trial has finished, or files contain secrets or are links.
         StudyLockedError: The study is being run.
-        OSError: A file cannot be read or written, or got shorter meanwhile.
+        OSError: A file cannot be read or written, or became shorter meanwhile.
     """
     done = {trial.id: home.trial(trial.id).done for trial in plan.trials}
     if not any(done.values()):
@@ -90,7 +91,7 @@ def make(  # noqa: PLR0913 - what is bundled, and how
 
 
 def _write_own(plan: Plan, home: Home, asked: RunRequest, only: Sequence[str], scratch: Home) -> dict[str, Path]:
-    """Write a study's own files: the manifest, those of the plan, a new report, checksums; return them by place."""
+    """Write a study's own files (manifest, plan, study file, ledger, new report, checksums); return them by place."""
     study, profile = scratch.study(plan.study), scratch.study(plan.study).profile(plan.profile)
     manifest = Manifest(
         study=plan.study,
@@ -110,9 +111,9 @@ def _write_own(plan: Plan, home: Home, asked: RunRequest, only: Sequence[str], s
 
 
 def _list_trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Path]:
-    """Return the files of finished trials and of the stages that they rest on, by place.
+    """Return the files of finished trials and of the stages that they need, by place.
 
-    Without `weights`, trained ones and the models that trials share are left out.
+    Without `weights`, trained weights and shared models are left out.
 
     Raises:
         BundleError: There is a link among the files.

@@ -1,8 +1,8 @@
-"""What a bundle is of: the first file in it.
+"""The manifest of a bundle: its first file.
 
-A bundle's paths are those of a results folder, so what is unpacked is one. Trials, stages and the study have lists of
-their files' checksums. Nothing is signed: who wants to know that a bundle is the one that was published compares the
-archive's own sha256, which `capo-bench bundle` prints.
+A bundle has the layout of a results folder. Trials, stages and the study have lists of checksums of their files.
+Nothing is signed: to check that a bundle is the published one, compare the archive's sha256, which `capo-bench bundle`
+prints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evals.settings import Strict
 
 NAME = "bundle.json"
 MOST_MANIFEST = 2**20
-"""Bytes of a manifest: a report has tens of files, a study thousands of trials at most."""
+"""Largest size of a manifest in bytes."""
 
 _MOST_PATH = 255
 _STUDY = re.compile(r"[^/\x00-\x1f\\]+")
@@ -27,19 +27,19 @@ _PLACES = re.compile(rf"(?:trials|stages/(?:{'|'.join(get_args(StageKind))}))/[0
 
 
 class BundleError(RunError):
-    """A bundle cannot be written, read or unpacked; one thing a line: the file, the cause and the way out."""
+    """A bundle cannot be written, read or unpacked; each line names the file, the cause and the way out."""
 
 
 class Manifest(Strict):
-    """What a bundle is.
+    """The content of a bundle's manifest.
 
     Attributes:
-        format: Raised when older readers would misread a newer bundle.
+        format: Number of the format; it is raised when older readers would misread a newer bundle.
         study: Name of the study.
-        profile: Its profile.
-        sets: What ``--set`` was given.
-        only: What ``--only`` was given.
-        origin: Version and commit of the capo-bench that wrote it, a fingerprint of its code, and what draws figures.
+        profile: Profile of the study.
+        sets: Values of ``--set``.
+        only: Values of ``--only``.
+        origin: Version, commit and hash of the code of the capo-bench that wrote the bundle.
     """
 
     format: Literal[4] = 4
@@ -51,19 +51,19 @@ class Manifest(Strict):
 
     @property
     def path(self) -> str:
-        """Its own place in the bundle."""
+        """Path of the manifest in the bundle."""
         return f"studies/{self.study}/{NAME}"
 
     def dump(self) -> bytes:
-        """Return it as it is written."""
+        """Return the manifest as bytes of JSON."""
         return encode_json(self.model_dump(mode="json"))
 
 
 def load_manifest(data: bytes, path: str) -> Manifest:
-    """Read the manifest at a place in a bundle.
+    """Parse the manifest at a path of a bundle.
 
     Raises:
-        BundleError: It is none, of another format, or of a study whose name leads out.
+        BundleError: It is no manifest, has another format, or names a study that leads out of the folder.
     """
     try:
         manifest = Manifest.model_validate_json(data)
@@ -81,7 +81,7 @@ def load_manifest(data: bytes, path: str) -> Manifest:
 
 
 def check_path(study: str, path: str) -> None:
-    """Raise `BundleError` unless a path is one of a study, of its trials or of what these share."""
+    """Raise `BundleError` unless a path is in the folder of a study, a trial or a stage."""
     if not _STUDY.fullmatch(study) or study in {".", ".."}:
         raise BundleError(f"{study!r} is no name of a study")
     plain = PurePosixPath(path)

@@ -1,4 +1,4 @@
-"""A bundle into a results folder that may hold other studies, or part of this one: nothing that is there is lost."""
+"""Unpack a bundle into a results folder that may contain other studies or a part of this one; existing files stay."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MOST_SHOWN = 20
 
 @dataclass
 class Unpacked:
-    """What became of a bundle's trials, stages and files of the study: new, or there already and equal.
+    """The result of unpacking: which trials, stages and files of the study are new, and which existed and were equal.
 
-    `kept` are those that were left as they are: others were there, or, of a trial, another stage that it rests on.
+    `kept` were not unpacked: different ones existed, or a trial needs a stage of which a different one existed.
     """
 
     manifest: Manifest
@@ -31,7 +31,7 @@ class Unpacked:
 
     @property
     def trials(self) -> set[str]:
-        """Ids of the bundle's trials, all of which have finished."""
+        """Ids of the bundle's trials; all have finished."""
         units = (*self.placed, *self.equal, *self.kept)
         return {unit.removeprefix("trials/") for unit in units if unit.startswith("trials/")}
 
@@ -39,10 +39,10 @@ class Unpacked:
 def unpack(path: Path, home: Home, tell: Tell = lambda done, total: None) -> Unpacked:
     """Unpack a bundle into a results folder.
 
-    A trial or a shared model is put in place whole and at once, and so is any other file. What is there is left.
+    A trial, a stage or another file is moved to its place at once. Existing ones are not changed.
 
     Raises:
-        BundleError: It cannot be read, or its files differ from their checksums; nothing was put in place then.
+        BundleError: It cannot be read, or its files differ from their checksums; nothing is unpacked then.
         OSError: The folder cannot be written.
     """
     home.path.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def _check(path: Path, scratch: Path) -> None:
 
 
 def _list_units(scratch: Path) -> list[str]:
-    """Return what is put in place at once: folders of stages and trials, and then a study's files, which go on."""
+    """Return what is moved at once: the folders of stages and trials, then the study's files."""
     files = sorted(path for path in (scratch / "studies").rglob("*") if path.is_file() and path.name != SUMS)
     return [path.relative_to(scratch).as_posix() for path in (*_list_folders(scratch), *files)]
 
@@ -82,7 +82,7 @@ def _list_folders(home: Path) -> list[Path]:
 
 
 def _list_stages(scratch: Path, unit: str) -> list[str]:
-    """Return the stages under keys that a trial of a bundle rests on; none of another unit."""
+    """Return the stages under keys that a trial of a bundle needs; nothing if the unit is not a trial."""
     try:
         return [stage.relative_to(scratch).as_posix() for stage in TrialFolder(scratch / unit).shared()]
     except (ValueError, TypeError) as error:
@@ -94,7 +94,7 @@ def _place(scratch: Path, home: Path, unit: str, stages: list[str], unpacked: Un
     if target.exists():
         (unpacked.equal if _has_same_content(source, target) else unpacked.kept).append(unit)
     elif not set(stages).isdisjoint(unpacked.kept):
-        unpacked.kept.append(unit)  # it would be a trial of another training or of other completions
+        unpacked.kept.append(unit)  # here it would have another training or other completions
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
@@ -102,9 +102,9 @@ def _place(scratch: Path, home: Path, unit: str, stages: list[str], unpacked: Un
 
 
 def _has_same_content(source: Path, target: Path) -> bool:
-    """Whether two files are equal, or the checksums in two folders: whoever reads those notices what differs from them.
+    """Return whether two files are equal, or the checksums of two folders; readers compare files with checksums.
 
-    A bundle may lack weights that the folder has.
+    A bundle may lack weights that the results folder has.
     """
     mine, theirs = (source / SUMS, target / SUMS) if source.is_dir() else (source, target)
     return theirs.is_file() and filecmp.cmp(mine, theirs, shallow=False)

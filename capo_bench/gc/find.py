@@ -1,8 +1,8 @@
-"""What in a results folder may go: what no plan and no finished trial reaches. Reads only.
+"""Find what can be deleted from a results folder: what no plan and no finished trial needs. Only reads.
 
-The plans that studies were last run with name their trials; these, and finished trials, name their stages by key.
-Of a finished trial its samples, rollouts, metrics and logs are never found: they go with the whole trial alone, which
-is picked by name. What somebody is at work with is passed over.
+The plans of the last runs name their trials; these, and finished trials, name their stages by key. Samples, rollouts,
+metrics and logs of a finished trial are deleted only with the whole trial, which the user must name. Everything that a
+process works on is left out.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ from capo_bench.store.walk import list_stages
 from capo_bench.study.identity import hash_stages
 
 SETTLED_SECONDS = 3600.0
-"""No lock guards a file that a report writes; one that is older is of a process that is gone."""
+"""Age from which a file without a lock, such as one that a report writes, is left by a process that has ended."""
 
 _HALF = re.compile(r"\.(model|launch)|\..+\.(making|\d+|[0-9a-f]{16})")
-"""Names of files and folders that are not whole: they get another one when they are."""
+"""Names of incomplete files and folders; they are renamed when they are complete."""
 _OLD_LOG = re.compile(r".+\.log\.\d")
 
 
 @dataclass(frozen=True)
 class GcRequest:
-    """What the user wants freed, and of which study's trials; empty: of the whole folder.
+    """The request of the user: what to delete.
 
     Attributes:
-        keep_models: How many trained models of each variant are kept, the best by the primary metric; None: all.
+        study: Study whose trials are searched; empty: the whole results folder.
+        kinds: Kinds of what is deleted.
+        keep_models: Number of trained models of each variant that are kept, the best by the primary metric; None: all.
         trials: Ids of whole trials.
     """
 
@@ -50,7 +52,7 @@ class GcRequest:
 
 @dataclass(frozen=True)
 class LastPlan:
-    """The plan that a profile of a study was last run with: the primary metric, ``task/quantity``, and trials by id."""
+    """The plan of the last run of a profile: its study, primary metric (``task/quantity``), and trials by id."""
 
     study: str
     metric: str
@@ -59,7 +61,7 @@ class LastPlan:
 
 @dataclass(frozen=True)
 class Scan:
-    """One pass over a results folder: what is wanted, which studies run, and all plans."""
+    """One pass over a results folder: the request, the running studies, and all plans."""
 
     home: Home
     wanted: GcRequest
@@ -67,7 +69,7 @@ class Scan:
     plans: list[LastPlan]
 
     def items(self) -> list[Removable]:
-        """Return what may go, each once, in the order of the kinds.
+        """Return what can be deleted, each once, in the order of the kinds.
 
         Raises:
             RunError: Trials cannot be ranked.
@@ -82,18 +84,18 @@ class Scan:
 
     @cached_property
     def quiet(self) -> bool:
-        """Whether nobody runs a study, an evaluation or a measurement of a critic."""
+        """Whether no process runs a study, an evaluation or a measurement of a critic."""
         locks = [path for kind in ("evals", "critics") for path in self.home.path.glob(f"{kind}/*/lock")]
         return not self.running and not any(map(is_locked, locks))
 
     @cached_property
     def trials(self) -> list[TrialFolder]:
-        """All trials in the folder."""
+        """All trials in the results folder."""
         return [TrialFolder(path) for path in sorted((self.home.path / "trials").glob("[!.]*")) if path.is_dir()]
 
     @cached_property
     def resting(self) -> dict[str, TrialFolder]:
-        """The trials in the folder, or those of the study, that nobody works on, by id."""
+        """The trials in the results folder, or those of the study, that no process works on, by id."""
         busy = {trial for plan in self.plans if plan.study in self.running for trial in plan.trials}
         mine = {trial for plan in self.plans if plan.study == self.wanted.study for trial in plan.trials}
         return {
@@ -106,12 +108,12 @@ class Scan:
 
     @cached_property
     def going(self) -> frozenset[str]:
-        """Trials that go as a whole."""
+        """Trials that are deleted as a whole."""
         return frozenset(self.wanted.trials) | {trial for trial in self._unplanned if not self.resting[trial].done}
 
     @property
     def finished_unplanned(self) -> list[str]:
-        """The finished trials that no plan has: they stay unless picked by name."""
+        """Finished trials that are in no plan: they stay unless the user names them."""
         return [trial for trial in self._unplanned if trial not in self.going]
 
     @property
@@ -120,11 +122,10 @@ class Scan:
 
 
 def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) -> Scan:
-    """Look at a results folder; `running` are the studies of which a run goes on, None asks their locks.
+    """Scan a results folder. `running` are the studies that are being run; None: their locks tell.
 
     Raises:
-        RunError: A plan cannot be read, or there is no such study, or a trial is picked that is not there or is being
-            worked on.
+        RunError: A plan cannot be read, the study does not exist, or a named trial does not exist or is in use.
     """
     studies = list(list_started_studies(home))
     if wanted.study and wanted.study not in studies:
@@ -144,7 +145,7 @@ def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) 
 
 
 def _read_plan(path: Path) -> LastPlan:
-    """Read a plan as plain data: settings of another version may be in it."""
+    """Read a plan as plain data, because it may contain settings of another version."""
     try:
         plan = read_json(path)
         trials = {trial["id"]: trial for trial in plan["trials"]}
@@ -170,7 +171,7 @@ def _find_leftovers(look: Scan) -> Iterator[Removable]:
 
 
 def _explain_leftover(path: Path, above: Path) -> str:
-    """Return why a file or folder below another one is a leftover; empty if it is none, or is in one."""
+    """Return why a file or folder below `above` is a leftover; empty if it is none, or is in another one."""
     half = _HALF.fullmatch(path.name)
     if not (half or _OLD_LOG.fullmatch(path.name)):
         return ""
@@ -198,7 +199,7 @@ def _find_unused(look: Scan) -> Iterator[Removable]:
 
 
 def _find_needed(look: Scan) -> set[Path] | None:
-    """Return the stages that planned trials need, and finished ones that stay; None if a trial cannot be read."""
+    """Return the stages that planned trials and remaining finished trials need; None if a trial cannot be read."""
     needed: set[Path] = set()
     folders = {folder.path.name: folder for folder in look.trials}
     for trial in {*look.planned, *folders} - look.going:
@@ -233,7 +234,7 @@ def _select_best(look: Scan, done: Collection[str], count: int) -> set[str]:
     """Return the trials whose weights are kept: the best of each variant of each plan, and those without the metric.
 
     Raises:
-        RunError: Neither way is better of a plan's primary metric.
+        RunError: A plan's primary metric is neither better high nor low.
     """
     kept: set[str] = set()
     for plan in look.plans:
@@ -264,7 +265,7 @@ def _find_trials(look: Scan) -> Iterator[Removable]:
 
 
 def _find_caches(look: Scan) -> Iterator[Removable]:
-    """What reports worked out, and pages of trials at rest; one whose trial is gone stays: nothing writes it again."""
+    """Yield caches of reports and pages of resting trials; a page without its trial stays: it cannot be made again."""
     mine = {look.wanted.study, *look.resting}
     for path in sorted(look.home.digests.glob("[!.]*.json")):
         if not look.wanted.study or path.name.split(".")[0] in mine:

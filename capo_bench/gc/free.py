@@ -1,7 +1,7 @@
-"""Freeing: under the locks of all that rests, one thing after another, each there or gone and never half.
+"""Delete one item after another, under the locks of all studies that are not running.
 
-A folder is renamed and then deleted: a trial whose deletion is killed is pending, not broken. What is left has a name
-by which the next `gc` finds it.
+A folder is renamed before it is deleted, so that it is complete or gone whenever `gc` is killed: the trial is pending
+then, not broken. The next `gc` finds the renamed folder by its name.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from capo_bench.store.lock import hold_lock, wait_for_lock
 
 @contextmanager
 def hold_at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
-    """Hold the locks of all studies that nobody runs, so that none starts meanwhile, and that of freeing itself.
+    """Hold the locks of all studies that are not running, so that none starts meanwhile, and the lock of `gc`.
 
     Yields:
-        The studies that somebody runs.
+        The running studies.
 
     Raises:
-        StudyLockedError: Somebody frees already, or runs the study that is asked for.
+        StudyLockedError: Another `gc` is running, or `study` is.
     """
     with ExitStack() as held:
         held.enter_context(hold_lock(home.path / "cache" / "gc.lock", "clean-up"))
@@ -42,7 +42,7 @@ def hold_at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
 
 
 def _lock_of(study: StudyFolder) -> AbstractContextManager[None]:
-    """Return the lock of a study, to be held; refuses one that runs on another machine, whose lock is not seen here."""
+    """Return the lock of a study, to be held; refuse one that runs on another machine: its lock is invisible here."""
     holder = find_holder(study)
     if holder is not None and not holder.checked:
         raise StudyLockedError(f"{study.path}: this study is being run by {holder}; wait for it to end")
@@ -50,10 +50,10 @@ def _lock_of(study: StudyFolder) -> AbstractContextManager[None]:
 
 
 def free(home: Home, items: Sequence[Removable]) -> list[str]:
-    """Free things; call it within `hold_at_rest`. One that somebody works with by now is left alone.
+    """Delete items; call it within `hold_at_rest`. An item that a process works on by now is left alone.
 
     Returns:
-        What could not be freed, as sentences.
+        A sentence for each item that could not be deleted.
     """
     troubles: list[str] = []
     for item in items:
@@ -73,5 +73,5 @@ def _free(home: Home, item: Removable) -> None:
         item.path.unlink(missing_ok=True)
     else:
         away = home.path / f"{AWAY}.{secrets.token_hex(8)}"
-        item.path.rename(away)  # after a kill it is there as it was, or gone
+        item.path.rename(away)  # a kill leaves it complete or gone
         shutil.rmtree(away)

@@ -1,4 +1,4 @@
-"""The kinds of what may go from a results folder, and one thing that may."""
+"""The kinds of what `gc` can delete, and one item that it can delete."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ KINDS = {
 }
 
 AWAY = ".freed"
-"""How the name begins that a folder has in the results folder while it is deleted."""
+"""Beginning of a folder's name while it is being deleted; it is in the results folder."""
 
 
 @dataclass(frozen=True)
 class Removable:
-    """A file or folder that may go, and why, as a clause.
+    """A file or folder that can be deleted, and why, as a clause.
 
-    `lock` is what whoever works with it holds; None: that of its study alone. `trial` is empty if it is of none.
+    `lock` is held by a process that works on the item; None: only the lock of its study is. `trial` is the id of its
+    trial; empty if it belongs to none.
     """
 
     kind: str
@@ -34,7 +35,7 @@ class Removable:
     trial: str = ""
 
     def count_bytes(self) -> int:
-        """Return the bytes that it frees."""
+        """Return the bytes that its deletion frees."""
         return sum(_list_sizes(self.path))
 
 

@@ -1,1 +1,1 @@
-"""Where results live: the folder, its locks, stages under keys, the ledger, where a result came from."""
+"""The results folder: its layout, locks, stages under keys, the ledger, the provenance of results."""

@@ -1,4 +1,4 @@
-"""What ends a whole run or refuses a request; a trial that fails is data and goes to the ledger."""
+"""Errors that end a run or refuse a request. A trial that fails is data: it is recorded in the ledger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class RunError(Exception):
-    """A command cannot start or go on; the message names the file, the cause and the way out. Exit code 2."""
+    """A command cannot start or continue; the message names the file, the cause and the way out. Exit code 2."""
 
 
 class StudyLockedError(RunError):
@@ -14,7 +14,7 @@ class StudyLockedError(RunError):
 
 
 class RefusedError(RunError):
-    """A request is refused; one error a line, each with value, rule and way out."""
+    """A request is refused; the message has one error per line, each with value, rule and way out."""
 
     def __init__(self, flaws: Sequence[str]) -> None:
         super().__init__("\n".join(dict.fromkeys(flaws)))

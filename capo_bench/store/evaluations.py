@@ -1,6 +1,7 @@
-"""The files of an evaluation. `results.json` is written last: an evaluation is whole when it is there.
+"""The files of an evaluation. `results.json` is written last: an evaluation is complete when it exists.
 
-Each task has a folder with its questions and answers (`evals.harness.folder`); everything else follows from them.
+Each task has a folder with its problems and completions (`evals.harness.folder`); all other files are computed from
+these.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ class EvaluationFiles:
     folder: Path
 
     record = Inside("evaluation.json", "folder")
-    """The request, and the identity that names the folder; written first."""
+    """The request and the identity, whose hash is in the folder's name; written first."""
     provenance = Inside("provenance.json", "folder")
     """Commit, packages, hardware."""
     results = Inside("results.json", "folder")
     """All numbers of all tasks."""
     table = Inside("table.csv", "folder")
-    """One line for each task and metric."""
+    """One line per task and metric."""
     page = Inside("report.html", "folder")
     """The report."""
     lock = Inside("lock", "folder")
     """Held while a process works in the folder."""
     tasks = Inside("tasks", "folder")
-    """Holds a folder for each task."""
+    """Contains a folder for each task."""
 
     def task(self, name: str) -> Path:
         """Folder of a task."""
@@ -47,7 +48,7 @@ class EvaluationFiles:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation: its files, its request with the identity, and a result for each task in the order of that."""
+    """An evaluation: its files, its request with the identity, and the results of the tasks in the request's order."""
 
     files: EvaluationFiles
     record: dict[str, Any]
@@ -60,11 +61,11 @@ class Evaluated:
 
     @property
     def title(self) -> str:
-        """The model and its tasks in words."""
+        """The model and its tasks as text."""
         return f"{self.record['model']} on {', '.join(self.record['names'])}"
 
     def by_suite(self) -> dict[str, list[Result]]:
-        """Return the results of each named suite, and under "tasks" those of tasks that were named alone."""
+        """Return the results of each requested suite, and under "tasks" those of tasks requested by their own name."""
         by_task = {result.task: result for result in self.results}
         names = self.record["names"]
         parts = {name: [by_task[task] for task in SUITES[name]] for name in names if name in SUITES}
@@ -73,7 +74,7 @@ class Evaluated:
 
 
 def find_folder(evaluation_id: str, model: str, names: Sequence[str], home: Home) -> EvaluationFiles:
-    """Return the folder of an evaluation: the one that has its id, or a new one named by model, tasks and id."""
+    """Return the folder with an evaluation's id; if there is none, a new one named by model, tasks and id."""
     for path in home.evaluations.glob(f"*-{evaluation_id}"):
         return EvaluationFiles(path)
     words = [Path(model).name, *names]
@@ -82,10 +83,10 @@ def find_folder(evaluation_id: str, model: str, names: Sequence[str], home: Home
 
 
 def find_evaluation(word: str, home: Home, *, by_name: bool = True) -> EvaluationFiles | None:
-    """Return the evaluation of a word: its folder, or the beginning of its name or id; None if there is none.
+    """Return the evaluation that a word refers to: its folder, or the beginning of its name or id; None without one.
 
     Raises:
-        RefusedError: The names of several evaluations begin with it.
+        RefusedError: The names of several evaluations begin with the word.
     """
     if EvaluationFiles(Path(word)).record.is_file():
         return EvaluationFiles(Path(word))

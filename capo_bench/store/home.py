@@ -1,4 +1,4 @@
-"""Where results live. The one place that knows the layout of the folder given by --home."""
+"""The layout of the results folder, which is given by --home. No other module knows it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from evals.checksums import check_file
 from evals.files import write_atomic
 
 StageKind = Literal["cold_start", "critic", "prm", "training", "completions"]
-"""What stands under a key: models that are made before trials, what a training left, what one task was answered."""
-
+"""Kinds of stages under keys: models that are made before trials, trainings, and completions of one task."""
 
 _LISTED = re.compile(r"(training|completions/[^/\x00]+) [0-9a-f]{12}")
-"""A stage's place in a trial's folder, and its key."""
+"""Pattern of a stage's place in a trial's folder and its key."""
 
 
 class Inside:
-    """An attribute that is the path of a file or folder inside another one, whose path is the attribute `folder`."""
+    """An attribute that is the path of a file or folder in another folder, which the attribute `folder` names."""
 
     def __init__(self, name: str, folder: str = "path") -> None:
         self._name, self._folder = name, folder
@@ -33,42 +32,42 @@ class Inside:
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """Files of one trial. `metrics` is written last, atomically: a trial is done when it is there."""
+    """Files of one trial. `metrics` is written last, atomically: a trial is done when it exists."""
 
     path: Path
 
     config = Inside("config.json")
-    """Resolved config and the parts of the identity."""
+    """The complete settings and the identity."""
     provenance = Inside("provenance.json")
     """Commit, packages, hardware, fingerprints."""
     stages = Inside("stages.json")
-    """Keys of the stages that it shares, by their places in it: ``training``, ``completions/<task>``."""
+    """Keys of the stages that it shares, by their places in the folder: ``training``, ``completions/<task>``."""
     metrics = Inside("metrics.json")
     """Final metrics and costs."""
     log = Inside("trial.log")
-    """What the trial's process printed and logged."""
+    """Output and log of the trial's process."""
     processes = Inside(".launch")
-    """Where the worker talks with processes that work for it; gone when they have ended."""
+    """Folder for messages between the worker and its processes; deleted when they have ended."""
     evaluation = Inside("evaluation")
-    """How its answers were scored, one folder a task."""
+    """The scored completions, one folder per task."""
     steps = Inside("steps.jsonl", "trained")
     """One record per optimizer step."""
     rollouts = Inside("rollouts", "trained")
-    """What training sampled and what the critic said of it, one file per optimizer step and process."""
+    """Rollouts of training with their critiques, one file per optimizer step and process."""
     model = Inside("model", "trained")
     """Final weights and tokenizer."""
     training = Inside("training.json", "trained")
-    """How training went beside its steps."""
+    """Facts about training that are not per step."""
     checkpoints = Inside("checkpoints", "trained")
-    """Checkpoints while training; gone when it is done."""
+    """Checkpoints of training; deleted when it is done."""
 
     @property
     def trained(self) -> Path:
-        """Folder of all that training left."""
+        """Folder of all files of training."""
         return self._stage("training")
 
     def completions(self, task: str) -> Path:
-        """Folder of what the trained policy was asked of a task, and answered."""
+        """Folder of the trained policy's completions of a task."""
         return self._stage(f"completions/{task}")
 
     def samples(self, task: str) -> Path:
@@ -76,10 +75,10 @@ class TrialFolder:
         return self.evaluation / task / "samples.jsonl"
 
     def keys(self) -> dict[str, str]:
-        """Return the keys in `stages`; a stage that is not among them lies in the trial's own folder.
+        """Return the keys in `stages`; a stage without a key is in the trial's own folder.
 
         Raises:
-            ValueError: The file lists something else, such as a path: a bundle may come from anybody.
+            ValueError: The file contains something else, such as a path in a hostile bundle.
         """
         keys = dict(read_json(self.stages)) if self.stages.exists() else {}
         if bad := [f"{place}: {key}" for place, key in keys.items() if not _LISTED.fullmatch(f"{place} {key}")]:
@@ -91,7 +90,7 @@ class TrialFolder:
         return [self._under(place, key) for place, key in self.keys().items()]
 
     def place(self, path: Path) -> str:
-        """Return where a file of the trial is in the results folder."""
+        """Return the path of a file of the trial relative to the results folder."""
         return path.relative_to(self.path.parents[1]).as_posix()
 
     @property
@@ -109,20 +108,20 @@ class TrialFolder:
 
 @dataclass(frozen=True)
 class ProfileFolder:
-    """Files of one profile of a study: the plan that was last run, and what commands made of its results."""
+    """Files of one profile of a study: the plan of its last run, and what commands write about its results."""
 
     path: Path
 
     plan = Inside("plan.json")
-    """The plan as it was last run."""
+    """The plan of the last run."""
     study = Inside("study.yaml")
-    """The study file as it was last run."""
+    """The study file of the last run."""
     report = Inside("report")
     """Folder of the report."""
     revote = Inside("revote")
-    """Folder of the replay of other votes."""
+    """Folder of the results of `revote`."""
     credit = Inside("credit")
-    """Folder of the fidelity of credit."""
+    """Folder of the results of `credit`."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +131,14 @@ class StudyFolder:
     path: Path
 
     ledger = Inside("ledger.jsonl")
-    """Append-only record of what happened to the study's trials."""
+    """Append-only record of the events of the study's trials."""
     now = Inside("now.json")
-    """What the run that goes on is at."""
+    """Progress of the current run."""
     lock = Inside("lock")
     """Held by the process that runs the study."""
 
     def profile(self, name: str) -> ProfileFolder:
-        """Folder of a profile; no name leads out of the study's folder."""
+        """Folder of a profile; it is in the study's folder whatever the name is."""
         return ProfileFolder(self.path / "profiles" / (quote(name, safe=" '").replace(".", "%2E") or "%"))
 
 
@@ -147,25 +146,25 @@ class StudyFolder:
 class Home:
     """The results folder: trials and their stages by content hash, studies by name, the tracking store.
 
-    `keep_critiques`: critiques are kept in it, and taken from it.
+    `keep_critiques`: critiques are stored in it and reused.
     """
 
     path: Path
     keep_critiques: bool = True
 
     evaluations = Inside("evals")
-    """Holds a folder for each evaluation, named by model, tasks and id."""
+    """Contains a folder for each evaluation, named by model, tasks and id."""
     values = Inside("cache/values")
-    """Folder of the values of states, counted over continuations; all of it can be counted again."""
+    """Folder of the values of states, which continuations estimate; all of it can be computed again."""
     digests = Inside("cache/report")
-    """Folder of what reports have worked out of large files; all of it can be worked out again."""
+    """Folder of what reports computed from large files; all of it can be computed again."""
     tracking = Inside("mlflow.db")
     """Default MLflow store (SQLite)."""
     artifacts = Inside("mlartifacts")
     """Default MLflow artifact root."""
 
     def trial(self, trial_id: str) -> TrialFolder:
-        """Folder of a trial, shared by every study that contains it."""
+        """Folder of a trial; all studies that contain the trial share it."""
         return TrialFolder(self.path / "trials" / trial_id)
 
     def study(self, name: str) -> StudyFolder:
@@ -177,30 +176,30 @@ class Home:
         return self.path / "critics" / measurement_id
 
     def view(self, trial_id: str) -> Path:
-        """Page of a trial's rollouts, where `capo-bench view` is not told another."""
+        """Page of a trial's rollouts: the default of `capo-bench view`."""
         return self.path / "views" / f"{trial_id}.html"
 
     def stage(self, kind: StageKind, key: str) -> Path:
-        """Folder of what a stage left, by the hash of all that decides it; whole if it is there, and never changed."""
+        """Folder of a stage, by the hash of its inputs; it is complete if it exists, and never changes."""
         return self.path / "stages" / kind / key
 
     def stage_lock(self, kind: StageKind, key: str) -> Path:
-        """File that is locked while a stage is worked on."""
+        """Lock file of the process that works on a stage."""
         return self.path / "stages" / kind / f"{key}.lock"
 
     @property
     def critiques(self) -> Path | None:
-        """Folder in which critiques are kept; None where they are not to be."""
+        """Folder of stored critiques; None if critiques are not stored."""
         return self.path / "cache" / "critiques" if self.keep_critiques else None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically, keys sorted; NaN is refused."""
+    """Write a JSON file atomically, with sorted keys; NaN is refused."""
     write_atomic(path, encode_json(value))
 
 
 def encode_json(value: Any) -> bytes:
-    """Return what `write_json` writes."""
+    """Return the bytes that `write_json` writes."""
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
@@ -208,7 +207,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ChangedFileError: Its bytes are not those that were written.
+        ChangedFileError: Its bytes differ from its checksum.
     """
     check_file(path)
     return json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""What a stage left, kept under the hash of all that decides it: of trials that share a stage one does it.
+"""Store stages under the hash of their inputs: of the trials that share a stage, one computes it.
 
-A trial works in its own folder. What is whole is moved under its key (`Home.stage`) in one go, and is not written into
-again; the trial's `TrialFolder.stages` lists the key. A stage is found by its key alone, whoever did it.
+A trial works in its own folder. A complete stage is moved under its key (`Home.stage`) at once and never changes again;
+the trial's `TrialFolder.stages` lists the key. A stage is found by its key alone.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from evals.harness.folder import read_task
 def claim_stages(
     home: Home, keys: Mapping[str, str], stop: Callable[[], bool], waiting: Callable[[], None]
 ) -> Iterator[bool]:
-    """Hold stages, so that of the trials that share them one works and the others wait for what it leaves.
+    """Lock stages, so that one of the trials that share them works and the others wait for its result.
 
-    All hold them in one order, so that no two trials wait for each other. `keys` are by the stage's place in a trial's
-    folder. Calls `waiting` where another trial holds a stage; yields False if `stop` became true first.
+    All trials lock them in the same order, so that no two wait for each other. `keys` are by the stage's place in a
+    trial's folder. Calls `waiting` if another trial holds a stage; yields False if `stop` returned True first.
     """
     locks = sorted(home.stage_lock(find_kind(place), key) for place, key in keys.items())
     with ExitStack() as held:
@@ -31,15 +31,15 @@ def claim_stages(
 
 
 def find_kind(place: str) -> StageKind:
-    """Return of which kind the stage at a place of a trial's folder is."""
+    """Return the kind of the stage at a place in a trial's folder."""
     return "training" if place == "training" else "completions"
 
 
 def take_trained(home: Home, folder: TrialFolder, key: str) -> bool:
-    """Whether a trained model stands under a key; the trial has it then, and drops what it had begun itself.
+    """Return whether a trained model is stored under a key; the trial then uses it and deletes its own training.
 
     Raises:
-        ChangedFileError: Bytes of it are not those that were written.
+        ChangedFileError: Its bytes differ from its checksums.
     """
     stage = home.stage("training", key)
     if not (stage / "model").is_dir():
@@ -54,12 +54,12 @@ def take_trained(home: Home, folder: TrialFolder, key: str) -> bool:
 
 
 def take_answered(home: Home, folder: TrialFolder, place: str, key: str, weights: Callable[[], str | None]) -> bool:
-    """Whether all completions of a task stand under a key, given by a model of these weights; the trial has them then.
+    """Return whether completions of a task by a model with these weights are stored under a key; the trial uses them.
 
-    Equal trainings on an accelerator end with weights that differ a little: their completions are not mixed.
+    Equal trainings on an accelerator result in slightly different weights: their completions are not mixed.
 
     Raises:
-        ChangedFileError: Bytes of them are not those that were written.
+        ChangedFileError: Their bytes differ from their checksums.
     """
     stage = home.stage("completions", key)
     _unlist(folder, place)
@@ -75,7 +75,7 @@ def take_answered(home: Home, folder: TrialFolder, place: str, key: str, weights
 
 
 def keep(home: Home, folder: TrialFolder, place: str, key: str) -> None:
-    """List the files of a stage that is whole, and move it under its key, unless something stands there."""
+    """Write the checksums of a complete stage, and move it under its key unless a stage is stored there."""
     own, stage = folder.path / place, home.stage(find_kind(place), key)
     seal(own, {path.relative_to(own).parts[0] for path in list_files_below(own)})
     if not stage.exists():
@@ -85,7 +85,7 @@ def keep(home: Home, folder: TrialFolder, place: str, key: str) -> None:
 
 
 def drop_answers(folder: TrialFolder) -> None:
-    """Delete what a model answered that is no more, and its scores."""
+    """Delete the completions of a model that no longer exists, and their scores."""
     for path in (folder.evaluation, folder.path / "completions"):
         shutil.rmtree(path, ignore_errors=True)
     if "training" in (keys := folder.keys()):
@@ -95,6 +95,6 @@ def drop_answers(folder: TrialFolder) -> None:
 
 
 def _unlist(folder: TrialFolder, place: str) -> None:
-    """Take a stage off a trial's list that is no more."""
+    """Remove a stage that no longer exists from a trial's list."""
     if place in (keys := folder.keys()):
         write_json(folder.stages, {other: key for other, key in keys.items() if other != place})

@@ -1,9 +1,9 @@
-r"""What happened to the trials of a study, one JSON record a line, appended and never rewritten.
+r"""The events of a study's trials, one JSON record per line, appended and never rewritten.
 
-A record is written with one ``write`` and synced, so that after any crash the file holds whole records and at most one
-torn line at its end. A torn line never parses, because a record is closed by its last byte before the line end; readers
-skip it, its trial is pending again, and the next record is written over it. A record ends with a checksum of the rest
-of it, ``check``; one that was damaged since is skipped, and `damaged` names it.
+A record is written with one ``write`` and synced, so that after any crash the file contains complete records and at
+most one torn line at its end. A torn line never parses, because a record's last byte closes it; readers skip it, its
+trial is pending again, and the next record overwrites it. A record ends with a checksum of its other fields, ``check``.
+A record that was damaged later is skipped, and `damaged` names it.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ Event = Literal[
 
 @dataclass(frozen=True)
 class Ledger:
-    """The ledger at `path`; the file need not exist. One process appends at a time (see `lock`), any number read."""
+    """The ledger at `path`; the file need not exist. One process appends at a time, any number can read."""
 
     path: Path
 
     def read(self) -> list[Record]:
-        """Return the whole records, oldest first; empty if there is no ledger yet.
+        """Return the complete records, oldest first; empty if there is no ledger yet.
 
         Raises:
-            RunError: The file is there but cannot be read.
+            RunError: The file exists but cannot be read.
         """
         return [record for line in self._data().split(b"\n") if (record := _parse(line)) is not None]
 
     def damaged(self) -> list[str]:
-        """Return the place of each line that is no record, or no more the one that was written; of each, the way out.
+        """Return a sentence for each line that is damaged, with its place and the way out.
 
         Raises:
-            RunError: The file is there but cannot be read.
+            RunError: The file exists but cannot be read.
         """
         lines = self._data().split(b"\n")[:-1]
         return [
@@ -66,7 +66,7 @@ class Ledger:
         """Write one record durably and return it: ``{"event", "time" (UTC, ISO 8601), **fields}``.
 
         Raises:
-            RunError: It could not be written whole (disk full, read-only, no permission).
+            RunError: It could not be written completely (disk full, read-only, no permission).
         """
         record = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **fields}
         try:
@@ -92,10 +92,10 @@ class Ledger:
 
 
 def _cut_torn_end(handle: int) -> bytes:
-    """Cut off a torn last line; return what the next has to begin with."""
+    """Cut off a torn last line; return the bytes with which the next record must begin."""
     data = os.pread(handle, os.fstat(handle).st_size, 0)
     start = data.rfind(b"\n") + 1
-    if _parse(data[start:]) is not None:  # whole but for its line end
+    if _parse(data[start:]) is not None:  # only its line end is missing
         return b"\n"
     os.ftruncate(handle, start)
     return b""
@@ -119,15 +119,15 @@ def _parse(line: bytes) -> Record | None:
 
 @dataclass
 class TrialEntry:
-    """What the ledger last says of a trial.
+    """The last entry of the ledger about a trial.
 
     Attributes:
-        state: Its last event. A trial that is `retried` failed, and waits to be tried again.
-        error: Why it failed, if it did last.
-        attempt: Which try this is or was, from 1; it begins anew when a later run starts the trial.
-        retries: How often it was tried again, in all runs.
-        seconds: What the tries took that were stopped or done: what is known of the trial's length.
-        time: When this was recorded, in UTC.
+        state: Its last event. A trial that is `retried` failed and waits for its next attempt.
+        error: Reason of the failure, if it failed last.
+        attempt: Number of the attempt, from 1; it starts again when a later run starts the trial.
+        retries: Number of retries in all runs.
+        seconds: Seconds of the attempts that were stopped or done.
+        time: Time of the record, in UTC.
     """
 
     state: TrialState
@@ -143,14 +143,17 @@ class TrialEntry:
 
 @dataclass
 class StudyState:
-    """The ledger folded into the present: of the last run its profile, the ids of its plan, and how many it has done.
+    """The state that a ledger's records lead to.
 
     Attributes:
-        trials: What is last said of each trial, of any plan.
+        profile: Profile of the last run.
+        plan: Ids of the trials of the last run.
+        trials: Last entry of each trial of any run.
         finished: Record of the end, if the last run finished its plan.
-        started: When the last run began, in UTC.
-        failure: Id of the trial that last failed or was tried again, in the last run that had one.
-        failed: What was said of it then.
+        started: Start of the last run, in UTC.
+        ended: Number of trials that the last run has done.
+        failure: Id of the trial that failed last, in any run, even if it was tried again.
+        failed: Entry of that failure.
     """
 
     profile: str = ""
@@ -164,7 +167,7 @@ class StudyState:
 
 
 def fold(records: Iterable[Record]) -> StudyState:
-    """Fold records into the state they lead to; events of a newer version are passed over."""
+    """Return the state that records lead to; events of a newer version are ignored."""
     state = StudyState()
     for record in records:
         event, trial = record["event"], record.get("trial")

@@ -1,4 +1,4 @@
-"""Locks that a crash releases: the kernel drops a `flock` with its process, whatever ended it."""
+"""Locks that a crash releases: the kernel releases a `flock` when its process ends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pathlib import Path
 from capo_bench.store.errors import RunError, StudyLockedError
 
 _PATIENCE_SECONDS = 0.5
-"""`status` holds the lock for an instant to see whether it is free; a run that meets it tries again."""
+"""`status` holds the lock for an instant to check whether it is free; a run that meets it tries again."""
 
 
 @dataclass(frozen=True)
 class Holder:
     """The process that holds a lock: its id, its machine, and since when (UTC).
 
-    `checked` is True if the process was seen to hold it; a lock of a process on another machine may be invisible here.
+    `checked` is True if the lock was seen to be held; the lock of a process on another machine may be invisible here.
     """
 
     pid: int
@@ -32,17 +32,17 @@ class Holder:
     checked: bool
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return it as text."""
         return f"process {self.pid} on {self.host} since {self.since}"
 
 
 @contextmanager
 def hold_lock(path: Path, what: str = "study") -> Iterator[None]:
-    """Hold the lock file `path` for one run of a study, or of `what` else lies in its folder.
+    """Hold the lock file `path` for one run of a study, or of `what` its folder contains.
 
     Raises:
-        StudyLockedError: Another process holds it; the message says who, where and since when.
-        RunError: The file cannot be made or written.
+        StudyLockedError: Another process holds it; the message names the process, its machine and the time.
+        RunError: The file cannot be created or written.
     """
     end = time.monotonic() + _PATIENCE_SECONDS
     with wait_for_lock(path, lambda: time.monotonic() > end, lambda: None) as held:
@@ -59,15 +59,15 @@ def hold_lock(path: Path, what: str = "study") -> Iterator[None]:
             yield
         finally:
             with suppress(FileNotFoundError):  # its folder may be gone
-                os.truncate(path, 0)  # nobody holds it
+                os.truncate(path, 0)  # the file names no holder
 
 
 @contextmanager
 def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], None]) -> Iterator[bool]:
-    """Hold the lock file `path`, which is made if it is not there, waiting for its holder.
+    """Hold the lock file `path`, which is created if it is missing, and wait for its holder.
 
-    Calls `waiting` once if the lock is not free at once, and `stop` ten times a second until it is; yields False if
-    that became true first.
+    Calls `waiting` once if the lock is not free at once, and `stop` ten times a second until it is free; yields False
+    if `stop` returned True first.
     """
     handle = _open(path)
     try:
@@ -77,7 +77,7 @@ def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], No
         while not held and not stop():
             time.sleep(0.1)
             held = _try_lock(handle)
-        if held and not _is_still_there(path, handle):  # its folder was deleted: others lock the file that is there now
+        if held and not _is_still_there(path, handle):  # its folder was deleted: others lock the new file
             with wait_for_lock(path, stop, waiting) as held:
                 yield held
             return
@@ -87,9 +87,9 @@ def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], No
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Return the process that a lock file names, also if it does not hold the lock; None if nobody does.
+    """Return the process that a lock file names, even if it does not hold the lock; None if the file names none.
 
-    The pid is 0 if somebody holds the lock and the file does not say who.
+    The pid is 0 if the lock is held and the file names no process.
     """
     held = is_locked(path)
     try:

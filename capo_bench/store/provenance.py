@@ -1,4 +1,4 @@
-"""What a result came from: commit, packages, machine."""
+"""The provenance of a result: commit, packages, machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = (
 
 @cache
 def describe_environment() -> dict[str, Any]:
-    """Return commit, packages and machine, as plain values; what cannot be known is None."""
+    """Return commit, packages and machine as plain values; None for what is unknown."""
     return {
         "git": _describe_git(Path(__file__).parent),
         "python": platform.python_version(),
@@ -30,9 +30,9 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _describe_git(folder: Path) -> dict[str, Any]:
-    """Return commit and dirtiness of the code in `folder`, None where git does not track it.
+    """Return the commit of the code in `folder`, and whether it was changed since; None if git does not track it.
 
-    An installed package may lie in somebody else's checkout (a virtual environment there): that commit says nothing.
+    An installed package may be in a checkout of something else (in its virtual environment): its commit is another.
     """
     if _run(folder, "ls-files", "--error-unmatch", ".") is None:
         return {"commit": None, "dirty": None}

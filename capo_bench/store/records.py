@@ -1,4 +1,4 @@
-"""The JSON and JSONL files of results, read with the file and the line of what is wrong with them."""
+"""Read the JSON and JSONL files of results; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class DamagedFileError(RunError, ValueError):
 
 
 def read_object(path: Path) -> Record:
-    """Read a JSON file that holds an object.
+    """Read a JSON file that contains an object.
 
     Raises:
-        DamagedFileError: It does not; the message names file and line.
+        DamagedFileError: It does not contain one; the message names file and line.
     """
     check_file(path)
     return _parse_object(path, 1, path.read_text(encoding="utf-8"))
@@ -38,7 +38,7 @@ def read_records(path: Path) -> list[Record]:
     """
     check_file(path)
     data = path.read_bytes().rstrip()
-    with suppress(ValueError):  # as one list: twice as quick
+    with suppress(ValueError):  # as one list: twice as fast
         records = from_json(b"[" + data.replace(b"\n", b",") + b"]", cache_strings="keys")
         if len(records) == data.count(b"\n") + 1 and all(type(record) is dict for record in records):
             return cast("list[Record]", records)
@@ -59,7 +59,7 @@ def _parse_object(path: Path, line: int, text: str) -> Record:
 
 
 def flatten(value: object, path: str = "") -> dict[str, Any]:
-    """Return dotted path to leaf; an empty object or list is a leaf."""
+    """Return the leaves of nested values by their dotted paths; an empty object or list is a leaf."""
     items: list[tuple[Any, Any]] = []
     if isinstance(value, Mapping):
         items = list(value.items())

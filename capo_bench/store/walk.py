@@ -1,6 +1,6 @@
-"""The one walk over what trials rest on: the stages that their keys name, and whether all files are as they were left.
+"""The only walk over the files of trials: the stages that their keys name, and the checksums of all files.
 
-`gc` keeps what it reaches, `bundle` takes it, `verify` and the unpacking of a bundle compare it with its checksums.
+`gc` keeps the reached files, `bundle` packs them, and `verify` and `bundle --into` compare them with their checksums.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from evals.checksums import SUMS, hash_file, list_files_below, read_listed
 ABSENT = "(absent)"
 
 UNLISTED = ("trial.log", "lock")
-"""What a trial's process printed, and what it held, in its own folder: nothing is read from them."""
+"""Beginnings of names in a trial's folder of files without a checksum: the log and the lock. No results are in them."""
 
 
 def find_shared_keys(identity: Mapping[str, Any]) -> dict[StageKind, str]:
-    """Return the keys of the models that trials share which a trial's identity names, by their kinds."""
+    """Return the keys of the shared models that a trial's identity names, by their kinds."""
     training = identity["training"]
     parts: dict[StageKind, str] = {"cold_start": "key", "critic": "embedded", "prm": "embedded"}
     keys = {kind: (training.get(kind) or {}).get(name) for kind, name in parts.items()}
@@ -29,16 +29,16 @@ def find_shared_keys(identity: Mapping[str, Any]) -> dict[StageKind, str]:
 
 
 def list_stages(home: Home, identity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Path]:
-    """Return the folders of all stages that a trial rests on, whether they are there or not.
+    """Return the folders of all stages that a trial needs, whether they exist or not.
 
-    `keys` are those of its own stages, by their places in it.
+    `keys` are those of its own stages, by their places in its folder.
     """
     own = [home.stage(find_kind(place), key) for place, key in keys.items()]
     return own + [home.stage(kind, key) for kind, key in find_shared_keys(identity).items()]
 
 
 def list_reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Return the folders that are there of finished trials, and of stages; trials are given by id and identity."""
+    """Return the existing folders of finished trials, and of the stages of all trials; `identities` are by trial id."""
     folders = dict[Path, None]()
     for trial, identity in identities.items():
         folder = home.trial(trial)
@@ -51,9 +51,9 @@ def list_reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> lis
 
 @dataclass(frozen=True)
 class FileSum:
-    """A file, its sha256 (`ABSENT` if it is not there), and that in the list that names it; a text if no list does.
+    """A file, its sha256 (`ABSENT` without the file), and the sha256 in its list; a sentence if no list contains it.
 
-    `freed`: it belongs to weights that are not there as a whole, as a bundle may lack them, or `gc` freed them.
+    `freed`: it belongs to weights of which no file exists, because a bundle lacks them or `gc` deleted them.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class FileSum:
 
 
 def read_sums(folder: Path, *, whole: bool = True) -> Iterator[FileSum]:
-    """Compare files with the lists of checksums in a folder and below it; if `whole`, lists must name every file."""
+    """Compare files with the lists of checksums in a folder and below; if `whole`, every file must be in a list."""
     seen = set[Path]()
     lists = sorted(folder.rglob(SUMS))
     if whole and folder / SUMS not in lists:

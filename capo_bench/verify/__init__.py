@@ -1,1 +1,1 @@
-"""Verifying: every number of a report derived again from what was asked, answered and recorded."""
+"""Verify a study: compute every number of its report again from requests, completions and records."""

@@ -1,4 +1,4 @@
-"""What was compared, what differs, and what could not be compared and why. Nothing passes in silence."""
+"""Count what was compared, what differs, and, with the reasons, what could not be compared."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ TITLES = {
 }
 
 CLOSE = 1e-9
-"""Relative difference up to which numbers that a library adds up in an order of its own are the same."""
+"""Largest relative difference of equal numbers, if a library determines the order of their sum."""
 
 DAMAGE = (
     OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError,
     MemoryError, EvaluationError,
 )  # fmt: skip
-"""What reading a file that somebody else made may end in."""
+"""Errors that reading a file of somebody else can raise."""
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Two values that should be equal: where, by file and line or cell, what is there, and what should be."""
+    """Two values that should be equal: their place (file and line or cell), the recorded value and the derived one."""
 
     where: str
     recorded: str
@@ -51,10 +51,10 @@ class Mismatch:
 
 @dataclass
 class Check:
-    """One kind of comparison: how many values were compared, and those that differ.
+    """One kind of comparison: the number of compared values, and those that differ.
 
-    `unchecked` counts by reason the values that could not be compared here: they are not verified. `measured` counts
-    what nobody but the run itself could know, such as seconds.
+    `unchecked` counts, by reason, the values that could not be compared here: they are not verified. `measured` counts
+    values that only the run itself could measure, such as seconds.
     """
 
     compared: int = 0
@@ -63,7 +63,7 @@ class Check:
     measured: Counter[str] = field(default_factory=Counter)
 
     def equal(self, where: str, recorded: object, derived: object, *, close: bool = False) -> bool:
-        """Compare a value with the derived one; `close`: numbers may differ by `CLOSE`."""
+        """Compare a value with the derived one; with `close`, numbers may differ by `CLOSE`."""
         same = _is_same(recorded, derived) or (close and _is_near(recorded, derived))
         if same:
             self.compared += 1
@@ -72,17 +72,17 @@ class Check:
         return same
 
     def differs(self, where: str, recorded: object, derived: object) -> None:
-        """Note a difference."""
+        """Record a difference."""
         self.compared += 1
         self.mismatches.append(Mismatch(_format_value(where), _format_value(recorded), _format_value(derived)))
 
     def leave(self, reason: str, count: int = 1) -> None:
-        """Note values that cannot be compared here: they count as not verified."""
+        """Count values that cannot be compared here as not verified."""
         if count:
             self.unchecked[_format_value(reason)] += count
 
     def take(self, what: str, count: int = 1) -> None:
-        """Note values that only the run itself could measure, and that are taken as they stand."""
+        """Count values that only the run itself could measure; they are used as recorded."""
         self.measured[_format_value(what)] += count
 
     def fields(
@@ -94,9 +94,9 @@ class Check:
         close: Collection[str] = (),
         whole: bool = True,
     ) -> None:
-        """Compare two records leaf by leaf, named by dotted path; of `close` ones, by last name, as `equal` says.
+        """Compare the leaves of two records by their dotted paths; `close` (see `equal`) are last parts of such paths.
 
-        A leaf that only one of them has differs; unless `whole`, those that only the record has are not looked at.
+        A leaf that only one record has differs. Without `whole`, leaves that only `recorded` has are ignored.
         """
         left, right = flatten(dict(recorded)), flatten(dict(derived))
         for name in dict.fromkeys([*(left if whole else ()), *right]):
@@ -105,7 +105,7 @@ class Check:
 
     @contextmanager
     def reading(self, where: str) -> Iterator[None]:
-        """Within it, a file that cannot be read or makes no sense is a difference."""
+        """Record an error of reading a file, in the body of ``with``, as a difference."""
         try:
             yield
         except DAMAGE as error:
@@ -116,14 +116,14 @@ Checks = dict[str, Check]
 
 
 def make_checks() -> Checks:
-    """Return a check of every name, with nothing in it."""
+    """Return an empty check of each name."""
     return {name: Check() for name in TITLES}
 
 
 def _is_same(recorded: object, derived: object) -> bool:
     if isinstance(recorded, float) and isinstance(derived, float) and math.isnan(recorded) and math.isnan(derived):
         return True
-    # True is no 1 here: a flag is not a count.
+    # True is not 1 here: a flag is not a count.
     return isinstance(recorded, bool) == isinstance(derived, bool) and recorded == derived
 
 

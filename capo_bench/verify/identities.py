@@ -1,6 +1,6 @@
-"""Whether study file, plan, ledger and trials tell of the same study.
+"""Check that study file, plan, ledger and trials agree.
 
-Every trial is to be the one that it says it is: its id, its settings, its seed, its weights, its problems.
+Every trial must have the id, settings, seed, weights and problems that its files claim.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 _OF_THE_MACHINE = {
     "code", "stage", "packages", "lm_eval", "verifier", "fingerprint", "content", "key", "embedded", "data", "settings",
 }  # fmt: skip
-"""Parts of an identity that code, packages and data decide, which may be others here than where the trial ran."""
+"""Parts of an identity that depend on code, packages and data, which may differ from those where the trial ran."""
 
 
 def check_plan(check: Check, plan: Plan, home: Home, sets: Sequence[str] | None, only: Sequence[str]) -> None:
     """Compare a plan with the ledger of its runs, and with the study file under these ``--set`` and ``--only``.
 
-    Without `sets` (None), those of the last run are taken.
+    If `sets` is None, those of the last run apply.
     """
     records = Ledger(home.study(plan.study).ledger).read()
     runs = [
@@ -78,7 +78,7 @@ def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
 
 
 def _check_ledger(check: Check, plan: Plan, records: Sequence[Record], runs: Sequence[Record], *, whole: bool) -> None:
-    """Compare the plan with what the ledger says of its runs; `whole`: no trials are left out of the plan."""
+    """Compare the plan with the ledger's records of its runs; `whole`: the plan contains all trials."""
     where = f"studies/{plan.study}/ledger.jsonl"
     planned = {"metrics": list(plan.metrics), "baseline": plan.baseline, "question": plan.question}
     check.fields(f"{where}: last run", {name: runs[-1].get(name, ABSENT) for name in planned}, planned)
@@ -93,14 +93,14 @@ def _check_ledger(check: Check, plan: Plan, records: Sequence[Record], runs: Seq
     entries = fold(records).trials
     for trial in plan.trials:
         entry = entries.get(trial.id)
-        if entry is not None and entry.variant in names:  # a variant may have had another name
+        if entry is not None and entry.variant in names:  # the variant may have been renamed
             check.equal(f"{where}: {trial.id} variant", trial.variant, entry.variant)
         if entry is not None:
             check.equal(f"{where}: {trial.id} seed", trial.seed, entry.seed)
 
 
 def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
-    """Compare a planned trial's id, settings and seed in all files that say something of them."""
+    """Compare a planned trial's id, settings and seed in all files that contain them."""
     check, folder = checks["identities"], home.trial(trial.id)
     parts = {key: value for key, value in trial.identity.items() if key != "seed"}
     check.equal(f"plan {name}: id of its settings and seed", trial.id, make_trial_id(hash_plain(parts), trial.seed))
@@ -110,7 +110,7 @@ def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
         check.equal(f"{where}: parts", sorted(config), sorted({*trial.as_json(), "definitions"}))
         planned = {"id": trial.id, "seed": trial.seed, "identity": trial.identity}
         check.fields(f"{where}:", {key: config[key] for key in planned}, planned)
-        # Sections that its method ignores may be those of another study that has the same trial.
+        # Sections that its method ignores may be from another study with the same trial.
         if (settings := TrialConfig.model_validate(config["config"])) != trial.config:
             _check_settings(checks, settings, trial, where)
     with check.reading(where := f"{name}/stages.json"):
@@ -125,7 +125,7 @@ def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
 
 
 def _check_provenance(check: Check, trial: Trial, home: Home, recorded: Mapping[str, Any], where: str) -> None:
-    """Compare what provenance says twice: here, and in the trial's identity or its other files."""
+    """Compare the values of the provenance that the trial's identity or other files also contain."""
     folder, training = home.trial(trial.id), trial.identity["training"]
     packages = dict(training["packages"])
     check.equal(f"{where}: python", recorded["python"].rpartition(".")[0], packages.pop("python"))
@@ -155,7 +155,7 @@ def _check_provenance(check: Check, trial: Trial, home: Home, recorded: Mapping[
 
 
 def _check_teaching(check: Check, trial: Trial, home: Home, taught: Mapping[str, Any], where: str) -> None:
-    """Compare what shared models are and cost by a trial's record with its identity and what stands beside them."""
+    """Compare keys and costs of shared models in a trial's provenance with its identity and the models' own records."""
     keys = find_shared_keys(trial.identity)
     check.equal(f"{where}: taught", {kind: cost["key"] for kind, cost in taught.items()}, keys)
     for kind, key in keys.items():
@@ -167,7 +167,7 @@ def _check_teaching(check: Check, trial: Trial, home: Home, taught: Mapping[str,
 
 
 def _check_settings(checks: Checks, config: TrialConfig, trial: Trial, where: str) -> None:
-    """Compare a trial's identity with that of settings here; what is not of the settings need not be the same."""
+    """Compare a trial's identity with the identity of settings here; parts beyond the settings may differ."""
     check = checks["identities"]
     try:
         here = flatten(add_seed(identify_trial(config), trial.seed))
@@ -201,7 +201,7 @@ def _check_task(checks: Checks, trial: Trial, folder: TrialFolder, task: str, fi
 
 
 def _resolve_settings(identity: Mapping[str, Any], task: str, settings: EvaluationConfig) -> dict[str, Any]:
-    """Return how a task is asked by the settings, and by the task's own where they leave it to that."""
+    """Return the request of a task by the settings, and by the task's own values if they are not set."""
     if identity["output"] != "generate":
         return {}
     drawn, own = find_task_draws(task), read_task_settings(task).get("generation_kwargs") or {}
@@ -219,7 +219,7 @@ def _resolve_settings(identity: Mapping[str, Any], task: str, settings: Evaluati
 
 
 def _check_problems(check: Check, record: TaskRecord, settings: EvaluationConfig, where: str) -> None:
-    """Compare the problems, and with them the reference answers, with those that the task has here."""
+    """Compare the problems, including the reference answers, with those of the task here."""
     task = record.identity["task"]
     data_dir = None if settings.data_dir is None else Path(settings.data_dir)
     named = settings.rows.get(task)

@@ -1,4 +1,4 @@
-"""Lengths in tokens, counted again by the tokenizer of the model, where that is here."""
+"""Compare lengths in tokens with those by the model's tokenizer, if it is here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Lengths:
-    """Counts tokens as a trial's model does, if that, or the one that it starts from, is in the results folder."""
+    """Counts tokens as a trial's model does, if the model or its cold start is in the results folder."""
 
     def __init__(self, trial: Trial, home: Home) -> None:
         key = hash_cold_start(trial.config)
@@ -42,7 +42,7 @@ class Lengths:
         return choose_template(BACKBONES.load(self._trial.config.backbone).template, config, self._tokenizer)
 
     def prompt(self, check: Check, where: str, text: str, tokens: int) -> None:
-        """Compare the number of tokens of a prompt, whose text is given without a template."""
+        """Compare the number of tokens of a prompt; `text` is without a template."""
         if self._folder is None or not (self._folder / "config.json").exists():
             check.leave("lengths of prompts, which only the policy's tokenizer tells")
         else:
@@ -50,9 +50,9 @@ class Lengths:
             check.equal(f"{where} prompt_tokens", tokens, derived)
 
     def completions(self, check: Check, folder: Path, name: str) -> None:
-        """Compare the lengths of a task's completions with the limit, and with what their text takes at least.
+        """Compare the lengths of a task's completions with the limit and with the fewest tokens of their text.
 
-        `name` is that of the folder in messages.
+        `name` is the folder's name in messages.
         """
         longest = read_task(folder).identity["sampling"]["max_tokens"]
         for number, line in enumerate(read_whole_batches(folder / GENERATIONS)[0], 1):
@@ -76,9 +76,9 @@ class Lengths:
 
 
 def count_least(text: str, words: Collection[str]) -> int:
-    """Return in how few tokens a text can have been sampled: a model may choose others than the tokenizer would.
+    """Return the fewest tokens that can make a text: a model can sample others than the tokenizer would choose.
 
-    `words` are the texts of all tokens. Characters outside ASCII may be spread over parts of tokens and count nothing.
+    `words` are the texts of all tokens. Characters outside ASCII can be parts of several tokens and do not count.
     """
     longest = max(map(len, words))
     least = [0] * (len(text) + 1)

@@ -1,4 +1,4 @@
-"""The report built again from what was derived, and compared with the one that there is."""
+"""Build the report again from derived numbers, and compare it with the existing one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _VIEW = "rollouts.html"
 
 
 def check_report(check: Check, plan: Plan, again: Home, recorded: Path, origin: dict[str, Any] | None) -> None:
-    """Build the report again of what was derived, and compare its files: texts line by line, others as they are.
+    """Build the report again from derived numbers, and compare its files: texts line by line, others as a whole.
 
-    `origin` is that of the capo-bench that wrote the recorded report, None of this one.
+    `origin` describes the capo-bench that wrote the recorded report; None: this one did.
 
     Raises:
         NothingToReportError: No trial has finished.
@@ -57,7 +57,7 @@ def _compare(check: Check, recorded: bytes, derived: bytes, where: str) -> None:
 
 
 def _cut(recorded: str, derived: str) -> tuple[str, str]:
-    """Cut two lines to where they differ, with a little of what stands before."""
+    """Shorten two lines to the place where they differ, with some text before it."""
     pairs = enumerate(zip(recorded, derived, strict=False))
     place = next((place for place, (left, right) in pairs if left != right), min(len(recorded), len(derived)))
     start = max(place - 40, 0)

@@ -1,4 +1,4 @@
-"""Completions scored again by the verifier and the benchmark's step checker, and the results of the samples."""
+"""Score completions again with the verifier and the benchmark's step checker, and compute their results again."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 _VERDICT = ("correct", "correct_norm", "status", "answer")
 _LIMITS = {"timeout", "memory", "crash"}
-"""Verdicts that hang on how fast the machine is."""
+"""Statuses that depend on the speed or memory of the machine."""
 
 _ESTIMATED = ("stderr", "low", "high")
-"""Parts of an estimate that come from the functions of a library."""
+"""Parts of an estimate that a library computes."""
 
 
 def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
@@ -51,7 +51,7 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
     score(answers, verifier=verifier, cut=cut, segmenter=segmenter, out=target)
     samples = _compare(checks["samples"], read_samples(source), read_samples(target), f"{place}/{SAMPLES}", version)
     write_samples(target, samples)
-    # What a clock measured is taken as it stands.
+    # Seconds are used as recorded.
     write_result(
         answers, samples, {"verifier": version, "segmenter": segmenter}, read_scoring_seconds(recorded), target
     )
@@ -61,7 +61,7 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
 def _compare(
     check: Check, recorded: Sequence[Sample], derived: Sequence[Sample], where: str, version: str
 ) -> Sequence[Sample]:
-    """Compare samples; return those that what follows is derived from: with the recorded verdict where none is here."""
+    """Compare samples; return the derived ones, with the recorded verdict where it cannot be derived here."""
     check.equal(f"{where}: samples", len(recorded), len(derived))
     kept: list[Any] = [*derived]
     for place, (old, new) in enumerate(zip(recorded, derived, strict=False)):
@@ -79,10 +79,10 @@ def _compare(
 
 
 def _explain_left(derived: Sample, version: str) -> str | None:
-    """Return why a verdict cannot be compared, if it cannot."""
+    """Return why a verdict cannot be compared; None if it can."""
     if version != VERIFIER_VERSION:
         return f"verdicts of the verifier {version}; here it is {VERIFIER_VERSION}"
-    # An answer that is decided here in time was not beyond a limit there.
+    # A verdict within the limits here cannot have exceeded them there.
     if derived.get("status") in _LIMITS:
         return "verdicts that a limit of time or memory decided here"
     return None

@@ -1,8 +1,8 @@
-"""Verifying a study: in a bundle, by the plan that it holds, or in a results folder.
+"""Verify a study in a bundle or in a results folder.
 
-What is derived goes into a scratch results folder: completions, rollouts and step records are those given, linked;
-samples, results, metrics and costs are made again from them; the report is built of these. So a number of the report is
-checked by the code that reports, whatever that does.
+Derived files go into a temporary results folder. Completions, rollouts and step records are links to the given ones;
+samples, results, metrics and costs are computed again from them, and the report is built from these. So the code that
+writes reports also checks every number of a report.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verified:
-    """What verifying found: of how many finished trials; of those that are pending nothing is claimed."""
+    """The result of verifying the finished trials of a study; pending trials are not checked."""
 
     study: str
     trials: int
@@ -49,22 +49,22 @@ class Verified:
 
     @property
     def mismatches(self) -> int:
-        """How many values differ."""
+        """Number of values that differ."""
         return sum(len(check.mismatches) for check in self.checks.values())
 
     @property
     def compared(self) -> int:
-        """How many values were compared."""
+        """Number of compared values."""
         return sum(check.compared for check in self.checks.values())
 
     @property
     def unverified(self) -> int:
-        """How many values could not be compared here."""
+        """Number of values that could not be compared here."""
         return sum(sum(check.unchecked.values()) for check in self.checks.values())
 
     @property
     def passed(self) -> bool:
-        """Whether trials were verified, and nothing differs."""
+        """Whether trials were verified and nothing differs."""
         return bool(self.trials) and bool(self.compared) and not self.mismatches
 
 
@@ -72,7 +72,7 @@ def verify_bundle(bundle: Path, tell: Tell = lambda done, total: None) -> Verifi
     """Derive the numbers of a bundle again, and compare its files with their checksums.
 
     Raises:
-        BundleError: It cannot be read at all.
+        BundleError: The bundle cannot be read.
     """
     with tempfile.TemporaryDirectory() as scratch:
         home, checks = Home(Path(scratch)), make_checks()
@@ -112,10 +112,10 @@ def verify(  # noqa: PLR0913 - what is verified, and how
     sets: Sequence[str] | None = None,
     only: Sequence[str] = (),
 ) -> Verified:
-    """Derive the numbers of a study in a results folder again, which is only read.
+    """Derive the numbers of a study in a results folder again; the folder is only read.
 
-    `origin` is that of the capo-bench that wrote the report; None: of this one. `sets` is what ``--set`` was given;
-    None: what the last run was given.
+    `origin` describes the capo-bench that wrote the report; None: this one did. `sets` are the values of ``--set``;
+    None: those of the last run.
     """
     with checks["plan"].reading(f"studies/{plan.study}"):
         check_plan(checks["plan"], plan, home, sets, only)
@@ -167,9 +167,9 @@ def _verify_trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, 
 
 
 def check_study_files(check: Check, plan: Plan, home: Home) -> None:
-    """Compare the files that a study reaches with their lists of checksums, and lines of its ledger with theirs.
+    """Compare the files of a study with their lists of checksums, and the lines of its ledger with their own.
 
-    In a results folder also what evaluations and measurements of critics left: whose they are is not on record.
+    In a results folder, also all evaluations and measurements of critics, because their study is not recorded.
     """
     for folder in list_reached(home, {trial.id: trial.identity for trial in plan.trials}):
         check_sums(check, home, read_sums(folder))
@@ -184,7 +184,7 @@ def check_study_files(check: Check, plan: Plan, home: Home) -> None:
 
 
 def check_tracked(check: Check, home: Home, trials: Collection[str]) -> None:
-    """Compare the final numbers of trials in the MLflow store of a results folder with those of the trials."""
+    """Compare the final numbers of trials in a results folder's MLflow store with the trials' own."""
     try:
         recorded = [row for row in read_final(home) if row[0] in trials]
     except sqlite3.Error as error:
@@ -198,7 +198,7 @@ def check_tracked(check: Check, home: Home, trials: Collection[str]) -> None:
 
 
 def check_sums(check: Check, home: Home, sums: Iterable[FileSum]) -> None:
-    """Compare files with the checksums that are listed of them."""
+    """Compare files with their listed checksums."""
     for file in sums:
         if file.freed:
             check.leave("files of weights that are not here")

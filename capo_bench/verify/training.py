@@ -1,4 +1,4 @@
-"""What training recorded, derived again from the rollouts, critiques and scores that it stored."""
+"""Derive the records of training again from its stored rollouts, critiques and scores."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 
 _ADDED = {"policy_tokens", "policy_prompt_tokens", "unverified", "abstained", "uncritiqued"}
 _BY_CLOCK = 0.5
-"""From this share of a budget of seconds on, another process's clock may have ended training."""
+"""Share of a budget of seconds from which the clock of another process can have ended training."""
 _SILENT = "groups_without_outcome_signal"
 _SINGLE = 1e-7
-"""Largest difference between a share and its record, which TRL computes in single precision."""
+"""Largest difference of a share from its record, which TRL computes in single precision."""
 _MEASURED = {
     *("cpu_seconds", "loss", "grad_norm", "entropy", "clipped_tokens", "mean_ratio", "truncated"),
     *("critic_wait", "critic_money", "sampling_logp_difference"),
@@ -60,11 +60,11 @@ _MEASURED = {
 _OF_THE_TRIAL = {"step", "policy_parameters", "critic_parameters", "budget_share"}
 """Values of a step record that are compared over all of a trial's steps."""
 _NO_TEXT = {"timeout", "error", "truncated"}
-"""Abstentions that are not told by the text alone."""
+"""Abstentions that the text alone does not determine."""
 
 
 def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: Verifier, lengths: Lengths) -> None:
-    """Derive again what a trial's training recorded."""
+    """Derive the records of a trial's training again, and compare them."""
     if METHODS.get(trial.config.method).train is None:
         return
     check, where, kept = checks["steps"], folder.place(folder.steps), folder.place(folder.rollouts)
@@ -88,7 +88,7 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
 def _check_step(
     checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, record: Mapping[str, Any]
 ) -> set[str]:
-    """Compare a step's record with what its rollouts and the settings say; return the names of what was derived."""
+    """Compare a step's record with numbers derived from its rollouts and the settings; return the names of these."""
     check, where, config = checks["steps"], f"{folder.place(folder.steps)}: step {step.step}", trial.config
     credit = _check_credit(checks, trial, folder.place(folder.rollouts), step, record)
     numbers = _add_up([_compute_numbers(part, critics=_count_critiques(trial) > 0) for part in step.parts])
@@ -99,7 +99,7 @@ def _check_step(
     else:
         sizes = round(record["policy_parameters"]), round(record["critic_parameters"])
         meter = Meter(*sizes, updates=config.train.updates_per_batch)
-        # Continuations are not kept, so that their tokens cannot be counted again.
+        # Continuations are not stored, so their tokens cannot be counted again.
         uses_values = "values" in METHODS.get(config.method).uses
         continued = {"value_tokens": record.get("value_tokens", 0.0)} if uses_values else {}
         numbers |= meter.read({**continued, **credit, **numbers})
@@ -113,7 +113,7 @@ def _check_step(
 
 
 def _has_no_sizes(record: Mapping[str, Any], trial: Trial) -> bool:
-    """Whether a record has no sizes because that of the trial's critic, which was asked, is not known."""
+    """Return whether a record lacks sizes because the size of the trial's critic is unknown."""
     return "policy_parameters" not in record and _has_critic(trial.config) and _count_critic_parameters(trial) is None
 
 
@@ -126,7 +126,7 @@ def _count_critic_parameters(trial: Trial) -> int | None:
 
 
 def _check_end(check: Check, where: str, records: Sequence[Mapping[str, Any]], train: TrainConfig) -> None:
-    """Compare the number of steps with the settings: all of them, or as many as it took to reach the budget."""
+    """Compare the number of steps with the settings: all steps, or those that reach the budget."""
     budget, last = train.budget, len(records)
     if budget is None:
         check.equal(f"{where}: steps", last, train.steps)
@@ -136,7 +136,7 @@ def _check_end(check: Check, where: str, records: Sequence[Mapping[str, Any]], t
         check.equal(f"{where}: step {record['step']} budget_share", record["budget_share"], share, close=True)
     reached = next((step for step, share in enumerate(shares, 1) if share >= 1), train.steps)
     if budget.unit == "seconds" and last < reached and max(shares, default=0.0) >= _BY_CLOCK:
-        # Any of several processes ends training, each by its own clock, of which one is on record.
+        # Each of several processes can end training by its own clock, and only one clock is recorded.
         check.take("the step that ended training, which a clock decided")
     else:
         check.equal(f"{where}: steps", last, min(reached, train.steps))
@@ -145,7 +145,7 @@ def _check_end(check: Check, where: str, records: Sequence[Mapping[str, Any]], t
 def _check_sizes(
     check: Check, where: str, records: Sequence[Mapping[str, Any]], trial: Trial, folder: TrialFolder
 ) -> None:
-    """Compare the sizes by which tokens are weighed: the same in all steps, the policy's that of its weights."""
+    """Compare the sizes that weigh tokens: they are equal in all steps, and the policy's is that of its weights."""
     sizes = {"policy": None if _has_no_sizes(records[0], trial) else _count_parameters(folder.model)}
     if _has_critic(trial.config):
         sizes["critic"] = _count_critic_parameters(trial)
@@ -159,7 +159,7 @@ def _check_sizes(
 
 
 def _count_parameters(model: Path) -> int | None:
-    """Return how many parameters a trained model has, without its adapter; None where its weights are not here."""
+    """Return the number of parameters of a trained model without its adapter; None if its weights are not here."""
     if not is_adapter(model):
         return count_parameters(model)
     settings = read_json(model / ADAPTER)
@@ -175,9 +175,9 @@ def _note_rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: 
 
 
 def _compute_silent_share(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) -> float | None:
-    """Return the share of groups whose rollouts have the same outcome; None where outcomes are not what is rewarded.
+    """Return the share of groups whose rollouts have equal outcomes; None if outcomes are missing or not rewarded.
 
-    TRL computes it in single precision: a record that differs only by its rounding is returned as it is.
+    TRL computes it in single precision: a record that differs only by rounding is returned itself.
     """
     outcomes, size = [rollout.outcome for rollout in step.rollouts], config.train.group_size
     if None in outcomes or _SILENT not in record or "judged" in record:
@@ -193,7 +193,7 @@ def _count_critiques(trial: Trial) -> int:
 
 @dataclass(frozen=True)
 class _Rollouts:
-    """Checks rollouts of a trial, each with what was said of it."""
+    """Checks the rollouts of a trial with their critiques."""
 
     checks: Checks
     trial: Trial
@@ -222,7 +222,7 @@ class _Rollouts:
             self._critiques(rollout, line)
 
     def _critiques(self, rollout: Rollout, where: str) -> None:
-        """Read the verdicts of critiques again: as their critic gives them again, or in their texts."""
+        """Derive the verdicts of critiques again: by asking a shipped critic again, or from their texts."""
         check = self.checks["critiques"]
         check.equal(f"{where} number of critiques", len(rollout.critiques), _count_critiques(self.trial))
         for number, (critique, again) in enumerate(zip_longest(rollout.critiques, self._draw(rollout))):
@@ -244,7 +244,7 @@ class _Rollouts:
                 check.equal(place, _get_verdict(critique), verdict if isinstance(verdict, str) else sorted(verdict))
 
     def _draw(self, rollout: Rollout) -> Sequence[Critique]:
-        """Return the critiques of a critic of ours that is a function of seed and solution; none of any other."""
+        """Return the critiques of a shipped critic that is a function of seed and solution; nothing for others."""
         params, asked = self.trial.config.critic, _count_critiques(self.trial)
         if params.kept or not asked or not type(params).__module__.startswith("trainers."):
             return ()
@@ -263,7 +263,7 @@ def _get_verdict(critique: Critique) -> str | list[int]:
 
 
 def _cut(check: Check, config: TrialConfig, rollout: Rollout, where: str) -> None:
-    """Cut a rollout into steps again, by the texts of its tokens, and count the tokens of each."""
+    """Cut a rollout into steps again by the texts of its tokens, and count each step's tokens."""
     if not rollout.pieces:
         check.leave("lengths and steps of rollouts whose tokens' texts were not kept")
         return
@@ -277,7 +277,7 @@ def _cut(check: Check, config: TrialConfig, rollout: Rollout, where: str) -> Non
 
 
 def _has_same_parser(trial: Trial) -> bool:
-    """Whether the critic with all that it reaches, its parser too, is the one that the trial asked."""
+    """Return whether the code of the critic, including its parser, is the code that the trial used."""
     critic = hash_roots({"critic": CRITICS.target(trial.config.critic.name)})
     return bool(critic.items() <= trial.identity["training"]["code"].items())
 
@@ -285,11 +285,11 @@ def _has_same_parser(trial: Trial) -> bool:
 def _check_credit(
     checks: Checks, trial: Trial, place: str, step: StoredStep, record: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Compare what was recorded of credit with what votes and scores make of the rollouts; return the latter."""
+    """Compare the recorded numbers of credit with those derived from votes and scores; return the derived ones."""
     check, method = checks["credit"], METHODS.get(trial.config.method)
     where = f"{place}: step {step.step}"
     if not method.rests_on_rollouts:
-        return {}  # what it recorded of credit, if anything, stays underived
+        return {}  # its numbers of credit, if any, cannot be derived
     if "prm" in method.uses:
         lacking = sum(rollout.scored is None for rollout in step.rollouts)
         checks["rollouts"].equal(f"{where} without scores or a reason", lacking, 0)
@@ -306,7 +306,7 @@ def _check_credit(
 
 
 def compute_credit_numbers(config: TrialConfig, step: StoredStep) -> list[dict[str, float]]:
-    """Return what is recorded of credit, as each process would record it."""
+    """Return the numbers of credit that each process would record."""
     stored = store_of(step.rollouts, config.credit.critiques)
     earned = compute_earned(stored, config)
     only = process_signal_only(stored.batch(config.train.group_size, Evidence()), earned.advantages)
@@ -336,7 +336,7 @@ def _compute_judged_numbers(
 
 
 def _add_up(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the numbers of a step of those of its processes, added or averaged as training does."""
+    """Return the numbers of a step: those of its processes, added or averaged as training does."""
     derived = {}
     for name in parts[0]:
         values = [numbers[name] for numbers in parts if not math.isnan(numbers[name])]
@@ -346,7 +346,7 @@ def _add_up(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _compare(check: Check, where: str, record: Mapping[str, Any], derived: Mapping[str, float]) -> None:
-    """Compare a step's record with what was derived; a number that is not defined may be absent."""
+    """Compare a step's record with derived numbers; an undefined number may be absent."""
     for name, value in derived.items():
         stored = record.get(name)
         check.equal(f"{where} {name}", math.nan if stored is None else stored, value, close=True)
